@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Boot kernels side by side, run things in them and read what they print."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(TOP, "build", "bench")
+
+# What every boot gets: CPU 3 is the isolated one
+CMDLINE = "isolcpus=3 nohz_full=3 rcu_nocbs=3"
+
+
+def die(message):
+    sys.exit(f"{os.path.basename(sys.argv[0])}: {message}")
+
+
+def build_helpers():
+    """Compile what runs in the guest; returns the directory to --add."""
+    cc = os.environ.get("CC", "gcc").split()
+    if not shutil.which(cc[0]):
+        die(f"no {cc[0]}: run 'make deps', or set CC")
+    guest = os.path.join(BUILD, "guest")
+    os.makedirs(guest, exist_ok=True)
+    source = os.path.join(TOP, "bench")
+    shutil.copy2(os.path.join(source, "guest.sh"), guest)
+    for name, files in (("scenario", ["scenario.c", "rtnl.c"]),
+                        ("pingpong", ["pingpong.c"])):
+        run = subprocess.run(
+            cc + ["-O2", "-Wall", "-static", "-o", os.path.join(guest, name)]
+            + [os.path.join(source, f) for f in files],
+            stderr=subprocess.PIPE, text=True, check=False)
+        if run.returncode:
+            die(f"cannot compile {name}; is the static C library there "
+                f"(Debian: libc6-dev)?\n{run.stderr}")
+    return guest
+
+
+def fields(text):
+    """key=value pairs; the last value takes the rest when it has spaces."""
+    found = {}
+    for match in re.finditer(r"(\w+)=(.*?)(?=\s+\w+=|$)", text):
+        value = match.group(2).strip()
+        found[match.group(1)] = int(value) if value.lstrip("-").isdigit() else value
+    return found
+
+
+def label(command):
+    """What a command is about: its last word that is one."""
+    return [w for w in command.split() if w.isalpha()][-1]
+
+
+class Run:
+    """One command in the guest, with what it printed."""
+
+    def __init__(self, command):
+        self.command = command
+        self.actors, self.hogs, self.trace, self.state = [], [], [], {}
+        self.pingpong = []
+        self.failed = False
+
+    def read(self, words):
+        kind, rest = words[1], words[2] if len(words) > 2 else ""
+        if kind == "actor":
+            self.actors.append(fields(rest))
+        elif kind == "hog":
+            self.hogs.append(fields(rest))
+        elif kind == "rounds":
+            self.pingpong.append(fields(rest))
+        elif kind == "state":
+            cpu, key, value = rest.split(" ", 2)
+            self.state.setdefault(int(cpu[4:]), {})[key.rstrip(":")] = value
+        elif kind == "trace":
+            match = re.search(r"\s(\d+\.\d+): (\w+): (.*)", rest)
+            if match:
+                event = fields(match.group(3))
+                event.update(time=float(match.group(1)), event=match.group(2))
+                self.trace.append(event)
+
+    def actor(self, name):
+        return next((a for a in self.actors if a["name"] == name), None)
+
+    def boosts(self):
+        """Each boost: its start's fields and its end's."""
+        open_, done = {}, []
+        for event in self.trace:
+            if event["event"] == "stall_boost_start":
+                open_[event["cpu"]] = event
+            elif event["event"] == "stall_boost_end" and event["cpu"] in open_:
+                done.append((open_.pop(event["cpu"]), event))
+        return done
+
+
+class Boot(threading.Thread):
+    """A kernel that runs commands in virtual time, in the background."""
+
+    def __init__(self, name, kernel, append, arguments, cpus=4, timeout=1800):
+        super().__init__(daemon=True)
+        self.name, self.facts, self.runs, self.refused = name, {}, [], []
+        self.total = sum(1 for a in arguments if not re.match(r"\w+=", a))
+        self.where, self.error, self.took = "waiting", None, None
+        self.log = os.path.join(BUILD, f"{name}.log")
+        self.out = os.path.join(BUILD, f"{name}.out")
+        self.argv = [os.path.join(TOP, "scripts", "vm"), "--kernel", kernel,
+                     "--cpus", str(cpus), "--timeout", str(timeout),
+                     "--append", append, "--log", self.log,
+                     "--add", os.path.join(BUILD, "guest"), "--",
+                     "/guest.sh"] + arguments
+
+    def run(self):
+        begin = time.time()
+        self.where = "booting"
+        try:
+            self.boot()
+        except OSError as error:
+            self.error = str(error)
+        self.took = time.time() - begin
+        if self.where != "done":
+            self.error = self.error or "it ended early"
+            self.where = "failed"
+
+    def boot(self):
+        with open(self.out, "w", encoding="utf-8") as out, \
+             subprocess.Popen(self.argv, stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.STDOUT, errors="replace",
+                              stdin=subprocess.DEVNULL) as vm:
+            for line in vm.stdout:
+                out.write(line)
+                self.read(line.strip())
+
+    def read(self, line):
+        words = line.split(" ", 2)
+        if words[:2] == ["guest", "run"]:
+            self.runs.append(Run(words[2]))
+            self.where = f"{len(self.runs)} of {self.total}: {label(words[2])}"
+        elif words[:2] == ["guest", "failed"]:
+            self.error = f"'{words[2]}' failed"
+        elif words[:2] == ["guest", "refused"]:
+            self.refused.append(words[2])
+        elif words[:2] == ["guest", "done"]:
+            self.where = "done"
+        elif words[0] == "guest" and len(words) > 2:
+            self.facts[words[1]] = words[2]
+        elif self.runs and len(words) > 1:
+            self.runs[-1].read(words)
+
+    def fact(self, name, default=None):
+        value = self.facts.get(name)
+        return default if value is None else int(value)
+
+
+def run_boots(boots, jobs=None):
+    """Run them, as many at once as there are CPUs, and show how it goes."""
+    jobs = jobs or min(2, os.cpu_count() or 1)
+    begin, shown, said = time.time(), "", 0
+    tty = sys.stderr.isatty()
+    queue, running = list(boots), []
+    while queue or running:
+        running = [b for b in running if b.is_alive()]
+        while queue and len(running) < jobs:
+            running.append(queue.pop(0))
+            running[-1].start()
+        elapsed = int(time.time() - begin)
+        text = "   ".join(f"({b.name}) {b.where}" for b in boots
+                          if len(boots) <= 3 or b in running)
+        if len(boots) > 3:
+            text = f"{sum(b.took is not None for b in boots)} of {len(boots)} boots   {text}"
+        if tty:
+            print(f"\r\x1b[K  {elapsed:4d} s  {text}", end="", file=sys.stderr, flush=True)
+        elif text != shown or elapsed >= said + 30:
+            print(f"  {elapsed:4d} s  {text}", file=sys.stderr, flush=True)
+            shown, said = text, elapsed
+        time.sleep(0.2)
+    if tty:
+        print(file=sys.stderr)
+    for boot in boots:
+        if boot.error:
+            tail = ""
+            if os.path.exists(boot.out):
+                with open(boot.out, encoding="utf-8") as out:
+                    tail = "".join(out.readlines()[-25:])
+            die(f"boot ({boot.name}) failed: {boot.error}; its console is in "
+                f"{os.path.relpath(boot.log)}, its output ends:\n{tail}")
+
+
+def check_kernel(path):
+    if not os.access(path, os.R_OK):
+        die(f"no kernel at {path}: run 'make kernel' first, or give --kernel")
+
+
+def duration(ns):
+    """As many digits as one wants to read."""
+    if not ns:
+        return "-" if ns is None else "0"
+    for unit, factor in (("us", 1e3), ("ms", 1e6), ("s", 1e9)):
+        value = ns / factor
+        if value < 1000 or unit == "s":
+            break
+    digits = 0 if value == int(value) or (unit == "us" and value >= 100) else \
+        2 if unit == "s" else 1
+    return f"{value:.{digits}f} {unit}"
+
+
+def table(rows, head=1, indent="  "):
+    """Align the columns; a row that is a string is a line of its own."""
+    cells = [r for r in rows if not isinstance(r, str)]
+    columns = max(len(r) for r in cells)
+    width = [max(len(str(r[i])) for r in cells if i < len(r)) for i in range(columns)]
+    for n, row in enumerate(rows):
+        if isinstance(row, str):
+            print(f"{indent}{row}".rstrip())
+            continue
+        print((indent + "   ".join(str(c).ljust(w) for c, w in zip(row, width))).rstrip())
+        if n == head - 1:
+            print(indent + "   ".join("-" * w for w in width))

@@ -1,0 +1,817 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Proxy execution: what blocked tasks are blocked on, and who waits for whom
+ *
+ * find_proxy_task() in core.c walks from a blocked task, the donor, over the
+ * owners of what each task is blocked on, to one that can run, which then runs
+ * with the donor's scheduling context. Here is what that walk stands on.
+ *
+ * The edge. p->blocked_on is one word, a pointer and the kind of what it points
+ * to: a mutex, or a flush of work. __set_task_blocked_on() is called by p
+ * itself before it blocks. The word is cleared by p when it runs again, by who
+ * hands it what it waits for, and in any case by the wakeup (proxy_unblock()),
+ * under p->blocked_lock each time. So while somebody holds p->blocked_lock and
+ * the word is not 0, p has not left the function that put the object there, and
+ * the object exists. proxy_lock_edge() is the one function that knows kinds: it
+ * names the owner and holds the edge still. Another kind of object is another
+ * case there.
+ *
+ * Sleeping owners. A walk that ends at a task that is not on a runqueue, and
+ * is itself blocked on nothing that has an owner, cannot lend. The donor then
+ * leaves the runqueue like any other sleeper, but p->blocked_on stays, so that
+ * other walks can pass over it, and before it does, it is put down to be woken
+ * when the owner is: p->proxy_awaits. That wakeup is a spurious one for what p
+ * waits for: p finds that it has to wait on, blocks again, and the walk from it
+ * finds an owner that can run. A walk that passes over sleeping tasks puts down
+ * each of them as awaiting the next:
+ *
+ *     W                  H                    K
+ *     on the runqueue -> sleeps in a flush -> sleeps in its work function
+ *     awaits H           awaits K
+ *
+ *   K wakes	proxy_awake(K) looks for who awaits K and finds H. H is weak: it
+ *		would not lend anything to K, it sleeps on; but W awaits H.
+ *   H wakes	proxy_awake(H): W looks again, and lends to H.
+ *
+ * W stays put down while it lends, too. If H is woken by something else, W
+ * will not go on to lend to K what H needs now.
+ *
+ * No wakeup is lost: the walk first puts p down, then looks once more whether
+ * the owner is on a runqueue; the owner's activation first makes it be on the
+ * runqueue, then looks for who awaits it. Both have a full barrier in between.
+ *
+ * Weak and strong. A task of the fair class does not lend along a flush. It
+ * would have to be queued on the CPU of the worker, an isolated one perhaps,
+ * would not help there against a real-time task, and would cost the tick. So it
+ * sleeps. When its class changes it is woken, and blocks again as what it is.
+ *
+ * Locking:
+ *
+ *   pool->lock					(workqueue.c)
+ *     p->pi_lock
+ *       rq->lock
+ *         mutex->wait_lock
+ *           p->blocked_lock
+ *             proxy_bucket::lock
+ *
+ * The walk holds rq->lock and needs, for one edge at a time, p->blocked_lock
+ * and the lock that keeps the owner what it is. For a task that is not queued
+ * on this runqueue, it has to start with p->blocked_lock: nothing else keeps
+ * the object alive. What nests outside of that, it may only trylock. When that
+ * fails it drops rq->lock, lets the other make progress, and picks again. No
+ * two blocked_locks and no two buckets are ever held together.
+ *
+ * Tasks that were found as an owner are used under RCU: interrupts are disabled
+ * all along. ->proxy_awaits is compared and hashed, never dereferenced. A task
+ * leaves its bucket when it is woken, in proxy_unblock(). A walk that was held
+ * up may put down one that is about to block once more and then does not: it is
+ * woken in vain some time, or leaves when it dies, in proxy_task_dead().
+ */
+
+#include <linux/debugfs.h>
+#include <linux/hash.h>
+#include <linux/irq_work.h>
+#include <linux/kallsyms.h>
+#include <linux/mutex.h>
+#include <linux/sched/debug.h>
+#include <linux/sched/proxy.h>
+#include <linux/sched/wake_q.h>
+#include <linux/seq_file.h>
+
+#include "sched.h"
+#include "../locking/mutex.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/sched_proxy.h>
+
+/*
+ * Counters, for debugfs. Written with preemption disabled.
+ */
+struct proxy_stats {
+	u64	lent;		/* a chain over a flush began to be lent along */
+	u64	relent;		/* a waiter was woken because an owner woke */
+	u64	promoted;	/* weak sleepers that lent-along chains passed over */
+	u64	no_owner;	/* waits for which nothing could be lent */
+};
+
+static DEFINE_PER_CPU(struct proxy_stats, proxy_stats);
+static atomic_t proxy_cycles = ATOMIC_INIT(0);
+static int proxy_max_depth;
+
+/*
+ * Who awaits whom, hashed by the task that is awaited. ->lock protects the
+ * list, ->proxy_awaits of the tasks on it, and ->proxy_flags of the tasks that
+ * hash to it. It is a leaf.
+ */
+struct proxy_bucket {
+	raw_spinlock_t		lock;
+	struct hlist_head	head;
+} ____cacheline_aligned_in_smp;
+
+#define PROXY_HASH_BITS		7
+
+static struct proxy_bucket proxy_buckets[1 << PROXY_HASH_BITS] = {
+	[0 ... (1 << PROXY_HASH_BITS) - 1] = {
+		.lock = __RAW_SPIN_LOCK_UNLOCKED(proxy_bucket.lock),
+	},
+};
+
+/* task_struct::proxy_flags */
+#define PROXY_AWAITED		1	/* perhaps somebody awaits this task */
+#define PROXY_IN_CYCLE		2	/* its deadlock was reported */
+
+static struct proxy_bucket *proxy_bucket(struct task_struct *awaited)
+{
+	return &proxy_buckets[hash_ptr(awaited, PROXY_HASH_BITS)];
+}
+
+/*
+ * Wakeups that cannot be done here and now, under rq->lock. A wake_q takes any
+ * number, but a task that is on somebody's already is woken by that somebody,
+ * who may be starving: so it is for the few that the array has no room for.
+ * Used by its own CPU with interrupts disabled.
+ */
+struct proxy_waker {
+	struct irq_work		work;
+	int			nr;
+	struct task_struct	*tasks[8];
+	struct wake_q_head	wake_q;
+};
+
+static void proxy_waker_func(struct irq_work *work)
+{
+	struct proxy_waker *waker = container_of(work, struct proxy_waker, work);
+	struct wake_q_head wake_q;
+
+	/* The wakeups may add to both; then this is queued again. */
+	while (waker->nr) {
+		struct task_struct *p = waker->tasks[--waker->nr];
+
+		wake_up_process(p);
+		put_task_struct(p);
+	}
+	wake_q.first = waker->wake_q.first;
+	if (wake_q.first) {
+		wake_q_init(&waker->wake_q);
+		wake_up_q(&wake_q);
+	}
+}
+
+static DEFINE_PER_CPU(struct proxy_waker, proxy_waker) = {
+	.work = IRQ_WORK_INIT_HARD(proxy_waker_func),
+};
+
+static void proxy_wake_add(struct proxy_waker *waker, struct task_struct *p)
+{
+	if (waker->nr < ARRAY_SIZE(waker->tasks)) {
+		waker->tasks[waker->nr++] = get_task_struct(p);
+	} else {
+		if (!waker->wake_q.lastp)
+			wake_q_init(&waker->wake_q);
+		wake_q_add(&waker->wake_q, p);
+	}
+	__this_cpu_inc(proxy_stats.relent);
+}
+
+/**
+ * proxy_wake_later - wake a task from where the scheduler cannot be called
+ * @p: a task that sleeps, or is queued as a donor, and copes with a spurious
+ *     wakeup, as all that can be blocked on something do
+ *
+ * Context: interrupts disabled; any lock may be held.
+ */
+void proxy_wake_later(struct task_struct *p)
+{
+	struct proxy_waker *waker = this_cpu_ptr(&proxy_waker);
+
+	lockdep_assert_irqs_disabled();
+	proxy_wake_add(waker, p);
+	irq_work_queue(&waker->work);
+}
+
+static void proxy_forget(struct task_struct *p)
+{
+	struct task_struct *awaited = READ_ONCE(p->proxy_awaits);
+	struct proxy_bucket *b;
+
+	if (!awaited || awaited == PROXY_LEND_AGAIN)
+		return;
+	b = proxy_bucket(awaited);
+	guard(raw_spinlock)(&b->lock);
+	/* It may have been taken off in between; nobody can put it back. */
+	if (p->proxy_awaits != awaited)
+		return;
+	hlist_del_init(&p->proxy_node);
+	WRITE_ONCE(p->proxy_awaits, NULL);
+}
+
+/**
+ * proxy_await_any - put a blocked task down to be woken when another one is
+ * @p: the task, with its edge locked, that is with its blocked_lock held
+ * @owner: the task to await, under RCU
+ *
+ * Only who holds @p's blocked_lock puts it down. It is taken off under the
+ * bucket's lock alone.
+ */
+void proxy_await_any(struct task_struct *p, struct task_struct *owner)
+{
+	struct proxy_bucket *b = proxy_bucket(owner);
+
+	lockdep_assert_held(&p->blocked_lock);
+	if (READ_ONCE(p->proxy_awaits) == owner && READ_ONCE(owner->proxy_flags) & PROXY_AWAITED)
+		return;
+	proxy_forget(p);
+	guard(raw_spinlock)(&b->lock);
+	hlist_add_head(&p->proxy_node, &b->head);
+	WRITE_ONCE(p->proxy_awaits, owner);
+	WRITE_ONCE(owner->proxy_flags, owner->proxy_flags | PROXY_AWAITED);
+}
+
+/**
+ * proxy_await - put a blocked task down to be woken when a sleeping one is
+ * @p: the task, with its edge locked
+ * @owner: the task to await, under RCU
+ *
+ * Return: true if @owner sleeps and will see @p; false if it is on a runqueue.
+ */
+bool proxy_await(struct task_struct *p, struct task_struct *owner)
+{
+	proxy_await_any(p, owner);
+	/* Pairs with proxy_awake(). */
+	smp_mb();
+	return !task_is_runnable(owner);
+}
+
+static void proxy_wake_awaiting_one(struct proxy_waker *waker, struct task_struct *p)
+{
+	hlist_del_init(&p->proxy_node);
+	WRITE_ONCE(p->proxy_awaits, PROXY_LEND_AGAIN);
+	proxy_wake_add(waker, p);
+}
+
+/* So many sleepers a wakeup passes over; the next ones it wakes. */
+#define PROXY_AWAKE_TODO	8
+
+struct proxy_awaited {
+	struct task_struct	*task;
+	bool			over_flush;
+};
+
+/*
+ * Wake of those who await @it whoever should look again, and put those on @todo
+ * who sleep on but may be awaited in turn. Returns how many there are then.
+ */
+static int proxy_wake_awaiting(struct proxy_waker *waker, struct proxy_awaited it,
+			       struct proxy_awaited *todo, int n)
+{
+	struct proxy_bucket *b = proxy_bucket(it.task);
+	struct task_struct *p, *weak = NULL;
+	struct hlist_node *next;
+	bool left = false;
+
+	guard(raw_spinlock)(&b->lock);
+	hlist_for_each_entry_safe(p, next, &b->head, proxy_node) {
+		bool flush;
+
+		/* It exists as long as it is here, see proxy_task_dead(). */
+		if (p->proxy_awaits != it.task)
+			continue;
+		if (!proxy_weak(p)) {
+			proxy_wake_awaiting_one(waker, p);
+			continue;
+		}
+		flush = it.over_flush || blocked_on_strong_only(READ_ONCE(p->blocked_on));
+		if (!flush && (!weak || p->prio < weak->prio))
+			weak = p;
+		left = true;
+		if (!(READ_ONCE(p->proxy_flags) & PROXY_AWAITED))
+			continue;
+		if (n < PROXY_AWAKE_TODO)
+			todo[n++] = (struct proxy_awaited){ p, flush };
+		else
+			proxy_wake_awaiting_one(waker, p);
+	}
+	if (weak && weak->proxy_awaits == it.task)
+		proxy_wake_awaiting_one(waker, weak);
+	if (!left)
+		WRITE_ONCE(it.task->proxy_flags, it.task->proxy_flags & ~PROXY_AWAITED);
+	return n;
+}
+
+/**
+ * __proxy_awake - wake those who await a task
+ * @task: has become runnable, or is no longer what somebody waits for
+ *
+ * The strong ones will lend to it. Of the weak ones, that wait for a mutex, one
+ * is enough: a crowd would come running at each wakeup of an owner that sleeps
+ * often. The weak ones that would have to lend along a flush sleep on. But
+ * those who await one that sleeps on are looked for in turn.
+ *
+ * Context: interrupts disabled. rq->lock may be held.
+ */
+void __proxy_awake(struct task_struct *task)
+{
+	struct proxy_waker *waker = this_cpu_ptr(&proxy_waker);
+	struct proxy_awaited todo[PROXY_AWAKE_TODO];
+	int n = 0, limit = PROXY_MAX_DEPTH;
+
+	lockdep_assert_irqs_disabled();
+	if (!(READ_ONCE(task->proxy_flags) & PROXY_AWAITED))
+		return;
+
+	todo[n++] = (struct proxy_awaited){ task, false };
+	while (n && limit--) {
+		n--;
+		n = proxy_wake_awaiting(waker, todo[n], todo, n);
+	}
+	if (waker->nr)
+		irq_work_queue(&waker->work);
+}
+
+/*
+ * @p will run: it is blocked on nothing, and awaits nobody. In this order: who
+ * puts it down as awaiting somebody has seen, under its blocked_lock, that it
+ * is blocked.
+ */
+void __proxy_unblock(struct task_struct *p)
+{
+	if (READ_ONCE(p->blocked_on))
+		clear_task_blocked_on(p, NULL);
+	proxy_forget(p);
+	if (unlikely(READ_ONCE(p->proxy_flags) & PROXY_IN_CYCLE)) {
+		guard(raw_spinlock)(&proxy_bucket(p)->lock);
+		WRITE_ONCE(p->proxy_flags, p->proxy_flags & ~PROXY_IN_CYCLE);
+	}
+}
+
+/**
+ * proxy_task_dead - a task will not be blocked on anything any more
+ * @p: current, at its end
+ */
+void __proxy_task_dead(struct task_struct *p)
+{
+	guard(irqsave)();
+	proxy_forget(p);
+}
+
+static void lock_mutex_edge(struct blocked_edge *edge, struct mutex *mutex)
+{
+	edge->owner = __mutex_owner(mutex);
+	if (!edge->owner)
+		edge->state = EDGE_FREE;
+	else if (edge->owner == edge->task)
+		edge->state = EDGE_GRANTED;
+}
+
+#ifdef CONFIG_SCHED_PROXY_FLUSH
+
+static void lock_flush_edge(struct blocked_edge *edge, struct flush_wait *wait)
+{
+	edge->owner = wait->owner(wait, &edge->lock);
+	if (!edge->owner && !wait->asked) {
+		/* Whoever makes somebody the owner has to say so now; look again. */
+		if (edge->lock)
+			raw_spin_unlock(edge->lock);
+		edge->lock = NULL;
+		WRITE_ONCE(wait->asked, true);
+		smp_mb();	/* pairs with sched_proxy_owner() */
+		__this_cpu_inc(proxy_stats.no_owner);
+		edge->owner = wait->owner(wait, &edge->lock);
+	}
+	if (IS_ERR(edge->owner)) {
+		edge->owner = NULL;
+		edge->state = EDGE_BUSY;
+		return;
+	}
+	WRITE_ONCE(wait->asked, true);
+	WRITE_ONCE(wait->named, edge->owner);
+	/* While a lock is needed to be sure, somebody else may do it yet. */
+	edge->tentative = edge->lock;
+	if (!edge->owner)
+		edge->state = EDGE_NOBODY;
+}
+
+static void *flush_func(unsigned long on)
+{
+	return ((struct flush_wait *)blocked_on_object(on))->func;
+}
+
+#else
+
+static void lock_flush_edge(struct blocked_edge *edge, struct flush_wait *wait) { }
+static void *flush_func(unsigned long on) { return NULL; }
+
+#endif /* CONFIG_SCHED_PROXY_FLUSH */
+
+/**
+ * proxy_lock_edge - name the owner of what a task is blocked on
+ * @p: a blocked task; under RCU
+ * @queued: @p is queued on the runqueue of this CPU, whose lock is held
+ *
+ * The one function that knows the kinds of objects that tasks block on.
+ *
+ * Context: interrupts disabled. Pairs with proxy_unlock_edge().
+ *
+ * Return: the edge. It stays what it is until proxy_unlock_edge(), with one
+ * exception: the worker that a work has been assigned to finishes on its own.
+ */
+struct blocked_edge proxy_lock_edge(struct task_struct *p, bool queued)
+{
+	struct blocked_edge edge = { .task = p, .state = EDGE_OWNED, };
+	unsigned long on = READ_ONCE(p->blocked_on);
+	struct mutex *mutex;
+
+	/* A queued task cannot leave: what it waits for stays. */
+	if (queued && on && blocked_on_kind(on) == BLOCKED_ON_MUTEX) {
+		mutex = blocked_on_object(on);
+		raw_spin_lock(&mutex->wait_lock);
+		edge.lock = &mutex->wait_lock;
+	}
+	raw_spin_lock(&p->blocked_lock);
+	if (edge.lock && p->blocked_on != on) {
+		edge.state = p->blocked_on ? EDGE_BUSY : EDGE_NONE;
+		return edge;
+	}
+	on = p->blocked_on;
+	if (!on) {
+		edge.state = EDGE_NONE;
+		return edge;
+	}
+
+	edge.on = on;
+	switch (blocked_on_kind(on)) {
+	case BLOCKED_ON_MUTEX:
+		mutex = blocked_on_object(on);
+		if (!edge.lock) {
+			if (!raw_spin_trylock(&mutex->wait_lock)) {
+				edge.state = EDGE_BUSY;
+				break;
+			}
+			edge.lock = &mutex->wait_lock;
+		}
+		lock_mutex_edge(&edge, mutex);
+		if (queued)
+			edge.donor = p;
+		break;
+	case BLOCKED_ON_FLUSH:
+		lock_flush_edge(&edge, blocked_on_object(on));
+		break;
+	}
+	return edge;
+}
+
+/**
+ * proxy_unlock_edge - let go of what proxy_lock_edge() held still
+ * @edge: the edge
+ */
+void proxy_unlock_edge(struct blocked_edge *edge)
+{
+	raw_spin_unlock(&edge->task->blocked_lock);
+	if (edge->lock)
+		raw_spin_unlock(edge->lock);
+}
+
+void proxy_walk_start(struct proxy_walk *walk, struct task_struct *donor)
+{
+	walk->mark = donor;
+	walk->next_mark = 1;
+	walk->depth = 0;
+	walk->flushes = 0;
+	walk->promoted = 0;
+}
+
+/**
+ * proxy_walk_hop - note that a walk follows an edge
+ * @walk: the walk
+ * @edge: the edge
+ *
+ * Brent's algorithm: every task is compared with one that was met before, and
+ * that one is chosen anew at each power of two. It needs no memory and finds a
+ * cycle after three times its length and the way to it at most.
+ *
+ * Return: false if @edge closes a cycle, or the walk is too long.
+ */
+bool proxy_walk_hop(struct proxy_walk *walk, const struct blocked_edge *edge)
+{
+	if (walk->depth < PROXY_TRACE_HOPS) {
+		walk->hop[walk->depth].pid = edge->task->pid;
+		walk->hop[walk->depth].kind = blocked_on_kind(edge->on);
+	}
+	if (blocked_on_strong_only(edge->on)) {
+		walk->flushes++;
+		walk->promoted += proxy_weak(edge->task);
+	}
+	walk->depth++;
+	if (edge->owner == walk->mark || walk->depth >= PROXY_MAX_DEPTH)
+		return false;
+	if (walk->depth == walk->next_mark) {
+		walk->mark = edge->owner;
+		walk->next_mark *= 2;
+	}
+	return true;
+}
+
+static const char *const proxy_kind[] = {
+	[BLOCKED_ON_MUTEX] = "mutex",
+	[BLOCKED_ON_FLUSH] = "flush",
+};
+
+static void trace_lend(struct proxy_walk *walk, struct task_struct *donor,
+		       struct task_struct *owner)
+{
+	char chain[PROXY_TRACE_HOPS * 20 + 20];
+	int i, n = 0;
+
+	for (i = 0; i < min(walk->depth, PROXY_TRACE_HOPS); i++)
+		n += scnprintf(chain + n, sizeof(chain) - n, "%d-%s>", walk->hop[i].pid,
+			       proxy_kind[walk->hop[i].kind]);
+	if (walk->depth > PROXY_TRACE_HOPS)
+		n += scnprintf(chain + n, sizeof(chain) - n, "..>");
+	scnprintf(chain + n, sizeof(chain) - n, "%d", owner->pid);
+	trace_sched_proxy_lend(donor, owner, walk->depth, chain);
+}
+
+/**
+ * proxy_walk_lent - a walk has ended at a task that can run
+ * @walk: the walk
+ * @rq: this CPU's runqueue, locked
+ * @donor: where it started
+ * @owner: where it ended
+ */
+void proxy_walk_lent(struct proxy_walk *walk, struct rq *rq, struct task_struct *donor,
+		     struct task_struct *owner)
+{
+	/* Not when they just go on after a look around. */
+	if (rq->proxy_donor == donor && rq->proxy_owner == owner)
+		return;
+	rq->proxy_donor = donor;
+	rq->proxy_owner = owner;
+
+	if (walk->flushes) {
+		__this_cpu_inc(proxy_stats.lent);
+		__this_cpu_add(proxy_stats.promoted, walk->promoted);
+	}
+	if (walk->depth > READ_ONCE(proxy_max_depth))
+		WRITE_ONCE(proxy_max_depth, walk->depth);
+	if (trace_sched_proxy_lend_enabled())
+		trace_lend(walk, donor, owner);
+}
+
+/*
+ * The report of a cycle. Filled under rq->lock, printed from an irq_work. There
+ * is one slot: deadlocks are rare, and the walk that finds one while another
+ * one is being printed is made again.
+ */
+#define PROXY_CYCLE_SHOW	8
+
+struct proxy_cycle_report {
+	struct irq_work	work;
+	atomic_t	busy;
+	int		length;
+	struct {
+		char		comm[TASK_COMM_LEN];
+		pid_t		pid;
+		unsigned long	on;
+		void		*func;
+		const char	*lock;		/* its name, if lockdep knows one */
+	} hop[PROXY_CYCLE_SHOW];
+	char		symbol[KSYM_SYMBOL_LEN];
+};
+
+/* The name of a lock, or "": never its bare address. */
+static const char *mutex_name(struct proxy_cycle_report *r, int i)
+{
+	if (r->hop[i].lock)
+		return r->hop[i].lock;
+	sprint_symbol_no_offset(r->symbol, (unsigned long)blocked_on_object(r->hop[i].on));
+	return r->symbol[0] == '0' ? "" : r->symbol;
+}
+
+static void proxy_cycle_print(struct irq_work *work)
+{
+	struct proxy_cycle_report *r = container_of(work, struct proxy_cycle_report, work);
+	int i;
+
+	pr_err("sched: proxy execution: %d tasks wait for each other, for ever:\n", r->length);
+	for (i = 0; i < min(r->length, PROXY_CYCLE_SHOW); i++) {
+		if (blocked_on_kind(r->hop[i].on) == BLOCKED_ON_MUTEX)
+			pr_err("  %s:%d waits for mutex %s (%p), which is held by\n",
+			       r->hop[i].comm, r->hop[i].pid, mutex_name(r, i),
+			       blocked_on_object(r->hop[i].on));
+		else
+			pr_err("  %s:%d flushes %ps, which is to be done by\n",
+			       r->hop[i].comm, r->hop[i].pid, r->hop[i].func);
+	}
+	if (r->length > PROXY_CYCLE_SHOW)
+		pr_err("  ... and so on to\n");
+	pr_err("  %s:%d\n", r->hop[0].comm, r->hop[0].pid);
+	atomic_set_release(&r->busy, 0);
+}
+
+static struct proxy_cycle_report proxy_cycle_report = {
+	.work = IRQ_WORK_INIT(proxy_cycle_print),
+};
+
+static void report_hop(struct proxy_cycle_report *r, struct blocked_edge *edge)
+{
+	struct task_struct *p = edge->task;
+	int i = r->length++;
+
+	if (i >= PROXY_CYCLE_SHOW)
+		return;
+	get_task_comm(r->hop[i].comm, p);
+	r->hop[i].pid = p->pid;
+	r->hop[i].on = p->blocked_on;
+	if (blocked_on_kind(p->blocked_on) == BLOCKED_ON_FLUSH) {
+		r->hop[i].func = flush_func(p->blocked_on);
+		return;
+	}
+	r->hop[i].lock = NULL;
+#ifdef CONFIG_DEBUG_LOCK_ALLOC
+	r->hop[i].lock = ((struct mutex *)blocked_on_object(p->blocked_on))->dep_map.name;
+#endif
+}
+
+static void trace_cycle(struct proxy_cycle_report *r, struct task_struct *member)
+{
+	char chain[PROXY_CYCLE_SHOW * 20 + 20];
+	int i, n = 0;
+
+	for (i = 0; i < min(r->length, PROXY_CYCLE_SHOW); i++)
+		n += scnprintf(chain + n, sizeof(chain) - n, "%d-%s>", r->hop[i].pid,
+			       proxy_kind[blocked_on_kind(r->hop[i].on)]);
+	scnprintf(chain + n, sizeof(chain) - n, "%s%d", r->length > PROXY_CYCLE_SHOW ? "..>" : "",
+		  member->pid);
+	trace_sched_proxy_cycle(member, r->length, chain);
+}
+
+static void mark_cycle(struct task_struct *member, int length)
+{
+	struct task_struct *p = member;
+
+	while (length--) {
+		CLASS(blocked_edge, edge)(p, false);
+
+		if (edge.state != EDGE_OWNED)
+			return;
+		scoped_guard (raw_spinlock, &proxy_bucket(p)->lock)
+			WRITE_ONCE(p->proxy_flags, p->proxy_flags | PROXY_IN_CYCLE);
+		p = edge.owner;
+	}
+}
+
+/**
+ * proxy_walk_cycle - a walk has come back to where it was
+ * @member: a task of the cycle, or, if the walk was too long, of the chain
+ *
+ * Goes round once more, to name all and to see that it is true: tasks that are
+ * not on this runqueue move on while the walk looks elsewhere. The tasks of a
+ * cycle are marked, so that each deadlock is reported once, however many tasks
+ * come to wait for one of these.
+ *
+ * Context: this CPU's rq->lock is held.
+ *
+ * Return: true if this cannot be lent along; false if it was not possible to
+ * tell, or to report it, and the walk has to be made again.
+ */
+bool proxy_walk_cycle(struct task_struct *member)
+{
+	struct proxy_cycle_report *r = &proxy_cycle_report;
+	struct task_struct *p = member;
+	bool known = true, done = true;
+
+	if (atomic_cmpxchg_acquire(&r->busy, 0, 1))
+		return false;
+	r->length = 0;
+	do {
+		CLASS(blocked_edge, edge)(p, false);
+
+		if (edge.state == EDGE_BUSY)
+			done = false;
+		if (edge.state != EDGE_OWNED || edge.tentative || r->length >= PROXY_MAX_DEPTH)
+			goto out;
+		report_hop(r, &edge);
+		if (!(READ_ONCE(p->proxy_flags) & PROXY_IN_CYCLE))
+			known = false;
+		p = edge.owner;
+	} while (p != member);
+
+	if (known)
+		goto out;
+	mark_cycle(member, r->length);
+	atomic_inc(&proxy_cycles);
+	if (trace_sched_proxy_cycle_enabled())
+		trace_cycle(r, member);
+	irq_work_queue(&r->work);
+	return true;
+out:
+	atomic_set_release(&r->busy, 0);
+	return done;
+}
+
+#ifdef CONFIG_SCHED_PROXY_FLUSH
+
+/**
+ * wait_for_completion_flush - wait for a work, and lend to who does it
+ * @x: the completion that ends the wait
+ * @wait: who has to run for that
+ *
+ * wait_for_completion(), but that the task is known to be blocked on @wait
+ * while it sleeps, and stays on the runqueue as a donor if it is of a real-time
+ * or the deadline class.
+ */
+void __sched wait_for_completion_flush(struct completion *x, struct flush_wait *wait)
+{
+	DECLARE_SWAITQUEUE(node);
+
+	if (!sched_proxy_exec()) {
+		wait_for_completion(x);
+		return;
+	}
+
+	might_sleep();
+	complete_acquire(x);
+	raw_spin_lock_irq(&x->wait.lock);
+	if (!x->done && proxy_weak(current))
+		__this_cpu_inc(proxy_stats.no_owner);
+	while (!x->done) {
+		__prepare_to_swait(&x->wait, &node);
+		__set_current_state(TASK_UNINTERRUPTIBLE);
+		/* As a mutex waiter: no preemption between this and schedule(). */
+		preempt_disable();
+		raw_spin_unlock(&x->wait.lock);
+
+		raw_spin_lock(&current->blocked_lock);
+		__set_task_blocked_on_object(current, wait, BLOCKED_ON_FLUSH);
+		raw_spin_unlock_irq(&current->blocked_lock);
+
+		schedule_preempt_disabled();
+
+		raw_spin_lock_irq(&current->blocked_lock);
+		__clear_task_blocked_on(current, NULL);
+		raw_spin_unlock(&current->blocked_lock);
+
+		raw_spin_lock(&x->wait.lock);
+		preempt_enable();
+	}
+	__finish_swait(&x->wait, &node);
+	if (x->done != UINT_MAX)
+		x->done--;
+	raw_spin_unlock_irq(&x->wait.lock);
+	complete_release(x);
+}
+
+/**
+ * sched_proxy_recheck - whoever lends to this task should look again
+ *
+ * For a worker that is about to do something else than what it may have been
+ * lent a context for. Any context.
+ */
+void sched_proxy_recheck(void)
+{
+	if (!sched_proxy_exec())
+		return;
+
+	guard(irqsave)();
+	if (READ_ONCE(this_rq()->donor) != current)
+		set_need_resched_current();
+}
+
+/* @task, in a flush, has another owner than the one that was named. */
+void __sched_proxy_owner(struct task_struct *task)
+{
+	if (proxy_weak(task))
+		__proxy_awake(task);
+	else
+		proxy_wake_later(task);
+}
+
+static int proxy_flush_show(struct seq_file *m, void *v)
+{
+	struct proxy_stats sum = { };
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct proxy_stats *s = per_cpu_ptr(&proxy_stats, cpu);
+
+		sum.lent += READ_ONCE(s->lent);
+		sum.relent += READ_ONCE(s->relent);
+		sum.promoted += READ_ONCE(s->promoted);
+		sum.no_owner += READ_ONCE(s->no_owner);
+	}
+	seq_printf(m, "lent: %llu\n", sum.lent);
+	seq_printf(m, "relent: %llu\n", sum.relent);
+	seq_printf(m, "promoted: %llu\n", sum.promoted);
+	seq_printf(m, "cycles: %d\n", atomic_read(&proxy_cycles));
+	seq_printf(m, "max_depth: %d\n", READ_ONCE(proxy_max_depth));
+	seq_printf(m, "no_owner: %llu\n", sum.no_owner);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(proxy_flush);
+
+void __init proxy_debugfs_init(struct dentry *sched)
+{
+	debugfs_create_file("proxy_flush", 0444, sched, NULL, &proxy_flush_fops);
+}
+
+#endif /* CONFIG_SCHED_PROXY_FLUSH */

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Proxy execution: what the chain walk in core.c needs. See proxy_exec.c.
+ */
+#ifndef _KERNEL_SCHED_PROXY_EXEC_H
+#define _KERNEL_SCHED_PROXY_EXEC_H
+
+/* What a task is blocked on, as the walk sees it. */
+enum blocked_edge_state {
+	EDGE_OWNED,	/* ->owner has to run next */
+	EDGE_NONE,	/* blocked on nothing any more: a wakeup is under way */
+	EDGE_FREE,	/* has no owner, whoever tries first gets it */
+	EDGE_GRANTED,	/* was handed to the task, a wakeup is under way */
+	EDGE_NOBODY,	/* nobody can be named */
+	EDGE_BUSY,	/* a lock could not be had under rq->lock */
+};
+
+/*
+ * The edge from a blocked task to the owner of what it is blocked on, held
+ * still: between proxy_lock_edge() and proxy_unlock_edge() ->task is blocked on
+ * this object, and the object exists.
+ */
+struct blocked_edge {
+	struct task_struct	*task;
+	struct task_struct	*owner;		/* RCU */
+	struct task_struct	*donor;		/* for owner->blocked_donor */
+	unsigned long		on;		/* ->task's blocked_on */
+	raw_spinlock_t		*lock;		/* held, besides ->blocked_lock */
+	enum blocked_edge_state	state;
+	bool			tentative;	/* the owner may be another one soon */
+};
+
+struct blocked_edge proxy_lock_edge(struct task_struct *p, bool queued);
+void proxy_unlock_edge(struct blocked_edge *edge);
+
+DEFINE_CLASS(blocked_edge, struct blocked_edge, proxy_unlock_edge(&_T),
+	     proxy_lock_edge(p, queued), struct task_struct *p, bool queued)
+
+/* How far a walk went, and what it met. */
+#define PROXY_MAX_DEPTH		64
+#define PROXY_TRACE_HOPS	8
+
+struct proxy_walk {
+	struct task_struct	*mark;		/* Brent's cycle detection */
+	int			next_mark;
+	int			depth;
+	u8			flushes;	/* edges that are not locks */
+	u8			promoted;	/* weak tasks that sleep in one */
+	struct {
+		pid_t		pid;
+		u8		kind;
+	} hop[PROXY_TRACE_HOPS];
+};
+
+static inline bool proxy_weak(struct task_struct *p)
+{
+	return !rt_or_dl_prio(READ_ONCE(p->prio));
+}
+
+void proxy_walk_start(struct proxy_walk *walk, struct task_struct *donor);
+bool proxy_walk_hop(struct proxy_walk *walk, const struct blocked_edge *edge);
+void proxy_walk_lent(struct proxy_walk *walk, struct rq *rq, struct task_struct *donor,
+		     struct task_struct *owner);
+bool proxy_walk_cycle(struct task_struct *member);
+
+bool proxy_await(struct task_struct *p, struct task_struct *owner);
+void proxy_await_any(struct task_struct *p, struct task_struct *owner);
+void proxy_wake_later(struct task_struct *p);
+void __proxy_unblock(struct task_struct *p);
+void __proxy_awake(struct task_struct *p);
+void __proxy_task_dead(struct task_struct *p);
+
+#ifdef CONFIG_SCHED_PROXY_EXEC
+
+/*
+ * A task that might have been blocked on something is going to run. Called
+ * before it can, with its pi_lock or its rq->lock held.
+ */
+static inline void proxy_unblock(struct task_struct *p)
+{
+	if (sched_proxy_exec() && (READ_ONCE(p->blocked_on) || READ_ONCE(p->proxy_awaits) ||
+				   READ_ONCE(p->proxy_flags)))
+		__proxy_unblock(p);
+}
+
+/* A task is on the runqueue again: called after that, with rq->lock held. */
+static inline void proxy_awake(struct task_struct *p)
+{
+	if (!sched_proxy_exec())
+		return;
+	/* Pairs with proxy_await(): it sees ->on_rq, or this sees the flag. */
+	smp_mb();
+	if (READ_ONCE(p->proxy_flags))
+		__proxy_awake(p);
+}
+
+static inline void proxy_task_dead(struct task_struct *p)
+{
+	if (sched_proxy_exec() && READ_ONCE(p->proxy_awaits))
+		__proxy_task_dead(p);
+}
+
+/* A blocked task may have become strong enough to lend, or too weak. */
+static inline void proxy_class_changed(struct task_struct *p)
+{
+	if (sched_proxy_exec() && p->is_blocked && READ_ONCE(p->blocked_on))
+		proxy_wake_later(p);
+}
+
+#else /* !CONFIG_SCHED_PROXY_EXEC */
+
+static inline void proxy_unblock(struct task_struct *p) { }
+static inline void proxy_awake(struct task_struct *p) { }
+static inline void proxy_task_dead(struct task_struct *p) { }
+static inline void proxy_class_changed(struct task_struct *p) { }
+
+#endif /* CONFIG_SCHED_PROXY_EXEC */
+
+#ifdef CONFIG_SCHED_PROXY_FLUSH
+void proxy_debugfs_init(struct dentry *sched);
+#else
+static inline void proxy_debugfs_init(struct dentry *sched) { }
+#endif
+
+#endif /* _KERNEL_SCHED_PROXY_EXEC_H */

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the boot parameter proxy_exec= of this boot says is what happens.
+ */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chain_fixture.h"
+
+FIXTURE(boot) {
+	int cpu;
+	char value[32];
+};
+
+static void boot_parameter(char *value, size_t size)
+{
+	static char cmdline[4096];
+	char *word;
+
+	*value = '\0';
+	if (get("/proc/cmdline", cmdline, sizeof(cmdline)) < 0)
+		return;
+	for (word = strtok(cmdline, "\n "); word; word = strtok(NULL, "\n "))
+		if (!strncmp(word, "proxy_exec=", 11))
+			snprintf(value, size, "%s", word + 11);
+}
+
+FIXTURE_SETUP(boot)
+{
+	const char *why;
+
+	boot_parameter(self->value, sizeof(self->value));
+	if (!*self->value)
+		SKIP(return, "this was not booted with proxy_exec=");
+	/* Off, too, is something to test here. */
+	if (!strcmp(self->value, "off"))
+		setenv("PROXY_STALL_FORCE", "1", 1);
+	why = chain_enter();
+	if (why)
+		SKIP(return, "%s", why);
+	self->cpu = lab_cpu();
+}
+
+FIXTURE_TEARDOWN(boot)
+{
+	lab_leave();
+}
+
+TEST_F_TIMEOUT(boot, is_told, PATIENCE)
+{
+	char line[256] = "";
+
+	if (!strcmp(self->value, "on")) {
+		EXPECT_EQ(1, log_lines("proxy execution enabled by boot parameter", NULL, 0));
+	} else if (!strcmp(self->value, "off")) {
+		EXPECT_EQ(1, log_lines("proxy execution disabled by boot parameter", NULL, 0));
+	} else {
+		EXPECT_EQ(1, log_lines("is not understood", line, sizeof(line)));
+		EXPECT_NE(NULL, strstr(line, self->value));
+		EXPECT_NE(NULL, strstr(line, "it stays on"));
+		EXPECT_NE(NULL, strstr(line, "proxy_exec=on and proxy_exec=off"));
+	}
+}
+
+/* What is not understood changes nothing: the default is on. */
+TEST_F_TIMEOUT(boot, is_done, PATIENCE)
+{
+	const struct hog_plan plan = { .cpu = self->cpu, .prio = HOG_PRIO, .ms = 300 };
+	bool off = !strcmp(self->value, "off");
+	long long lent = proxy_stat("lent");
+	struct actor *w;
+	struct hog *hog;
+
+	set("stall_monitor", 0);
+	ASSERT_EQ(0, chain_work(0, "burn 10"));
+	hog = hog_start_plan(&plan);
+	ASSERT_NE(NULL, hog);
+	w = chain_start(SCHED_FIFO, W_PRIO, W_CPU, "queue 0 %d percpu; flush 0", self->cpu);
+	ASSERT_NE(NULL, w);
+	EXPECT_NE(off, actor_wait(w, 100));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(actor_wait(w, HOG_MS));
+	EXPECT_EQ(0, w->result);
+	EXPECT_EQ(off, proxy_stat("lent") == lent);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What nothing is lent to along a chain is left to the stall monitor.
+ */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "chain_fixture.h"
+
+#define KTHREADD	2
+
+FIXTURE(fallback) {
+	int cpu;
+	unsigned int threshold_us;
+	cpu_set_t kthreadd;
+};
+
+FIXTURE_SETUP(fallback)
+{
+	const char *why = chain_enter();
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->cpu = lab_cpu();
+	sched_getaffinity(KTHREADD, sizeof(self->kthreadd), &self->kthreadd);
+	set("stall_monitor", 1);
+	/* Without a monitor nobody asks for it. */
+	self->threshold_us = stall("stall_monitor_threshold_us") > 0 ?
+			     stall("stall_monitor_threshold_us") : 0;
+}
+
+FIXTURE_TEARDOWN(fallback)
+{
+	sched_setaffinity(KTHREADD, sizeof(self->kthreadd), &self->kthreadd);
+	lab_leave();
+}
+
+static bool rescued(const struct actor *actor, const struct hog *hog, unsigned int us)
+{
+	return ends(actor) && hog_running(hog) && in_time(actor->start_ns, actor->end_ns, us);
+}
+
+/* It is not lent anything: the monitor does it, after the threshold. */
+TEST_F_TIMEOUT(fallback, weak_flusher, PATIENCE)
+{
+	struct actor *h;
+	struct hog *hog;
+	int i;
+
+	/* It fits into one slice, but the first time: the next one comes a period later. */
+	ASSERT_EQ(0, chain_work(0, "burn 5"));
+	ASSERT_EQ(0, chain_run("queue 0 %d percpu; flush 0", self->cpu));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	for (i = 0; i < 5; i++) {
+		h = WEAK("queue 0 @ percpu; flush 0");
+		ASSERT_NE(NULL, h);
+		EXPECT_TRUE(rescued(h, hog, self->threshold_us + 1000));
+		EXPECT_LE(self->threshold_us * 1000ULL, h->end_ns - h->start_ns);
+	}
+}
+
+TEST_F_TIMEOUT(fallback, weak_mutex_waiter, PATIENCE)
+{
+	struct hog *hog = hog_start(self->cpu);
+	struct actor *h, *w;
+
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	h = WEAK("lock 1; queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(blocks(h));
+	w = chain_start(SCHED_OTHER, 0, 1, "lock 1");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(rescued(w, hog, self->threshold_us + 1000));
+	EXPECT_TRUE(rescued(h, hog, self->threshold_us + 1000));
+	EXPECT_LE(self->threshold_us * 1000ULL, h->end_ns - h->start_ns);
+}
+
+/* Who runs it is whoever is interrupted. To lockdep it is not as other works. */
+#define BH_WORK		30
+
+TEST_F_TIMEOUT(fallback, bh_work, PATIENCE)
+{
+	struct hog *hog = hog_start(self->cpu);
+	long long no_owner = proxy_stat("no_owner");
+	struct actor *w;
+
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, chain_work(BH_WORK, "burn 1000"));
+	w = STRONG("queue %d @ bh; flush %d", BH_WORK, BH_WORK);
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(rescued(w, hog, self->threshold_us + 1000));
+	EXPECT_LT(no_owner, proxy_stat("no_owner"));
+}
+
+/*
+ * The pool's last idle worker waits for kthreadd, which starves, and so does
+ * what kthreadd creates: a threshold for each.
+ */
+TEST_F_TIMEOUT(fallback, worker_that_cannot_be_created, PATIENCE)
+{
+	struct hog *hog;
+	struct actor *w;
+	cpu_set_t set;
+	int i;
+
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	for (i = 1; i < 4; i++) {
+		ASSERT_EQ(0, chain_work(i, "mark %d; sleep 300000", i));
+		ASSERT_EQ(0, chain_run("queue %d @ percpu; wait %d", i, i));
+	}
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	CPU_ZERO(&set);
+	CPU_SET(self->cpu, &set);
+	ASSERT_EQ(0, sched_setaffinity(KTHREADD, sizeof(set), &set));
+	w = STRONG("queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(rescued(w, hog, 3 * (self->threshold_us + 1000)));
+}
+
+/* The older one has nobody who waits for it. */
+TEST_F_TIMEOUT(fallback, waited_for_come_first, PATIENCE)
+{
+	static struct event events[MAX_EVENTS];
+	int first, other, i, n, next = 0;
+	bool seen = false;
+	struct hog *hog;
+	struct actor *h;
+
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	set("stall_monitor_duration_us", 60000);
+	first = kthread_start(self->cpu, "other", 0, "bound");
+	other = kthread_start(self->cpu, "fifo", 1, "bound");
+	ASSERT_LE(0, first);
+	ASSERT_LE(0, other);
+	trace_start("stall_monitor:stall_boost_start");
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, kthread_burn(first, FOREVER_US));
+	sleep_us(1000);
+	ASSERT_EQ(0, kthread_burn(other, FOREVER_US));
+	sleep_us(1000);
+	h = WEAK("queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, h);
+	EXPECT_TRUE(ends(h));
+	EXPECT_TRUE(hog_running(hog));
+	n = trace_stop(events, MAX_EVENTS);
+	for (i = 0; i < n && !next; i++) {
+		int pid = event_number(&events[i], "pid");
+
+		if (pid == kthread_get(first, "pid"))
+			seen = true;
+		else if (seen && (pid == kthread_get(other, "pid") || pid == chain_report(0).pid))
+			next = pid;
+	}
+	EXPECT_EQ(chain_report(0).pid, next);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,891 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who waits, however indirectly, for a kworker that starves behind a hog lends
+ * it the right to run, at once, and nobody's policy changes.
+ *
+ * The waiter, W, is stronger than the hog. The holder of a mutex, H, is not.
+ * "Lent" is: it ended while the hog went on.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "chain_fixture.h"
+
+#define KTHREADD	2
+
+FIXTURE(chain) {
+	int cpu;
+};
+
+FIXTURE_SETUP(chain)
+{
+	const char *why = chain_enter();
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->cpu = lab_cpu();
+}
+
+FIXTURE_TEARDOWN(chain)
+{
+	lab_leave();
+}
+
+/* Everything that waits for a work, and every state that the work can be in */
+FIXTURE(flush) {
+	int cpu;
+	cpu_set_t kthreadd;
+};
+
+FIXTURE_VARIANT(flush) {
+	const char *work[4];
+	const char *before;	/* the hog starts */
+	const char *script;
+	unsigned int work_us;	/* what the works need of themselves */
+	bool unbound;		/* have the unbound workers on the hog's CPU */
+	bool no_kthreadd;	/* no kthread can be created */
+	bool two_hogs;
+};
+
+FIXTURE_VARIANT_ADD(flush, pending) {
+	.work = { "burn 20" },
+	.script = "queue 0 @ percpu; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, executing) {
+	.work = { "mark 1; burn 30000" }, .work_us = 30000,
+	.before = "queue 0 @ percpu; wait 1",
+	.script = "flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, sleeps_in_between) {
+	.work = { "burn 20; sleep 5000; burn 20" }, .work_us = 6000,
+	.script = "queue 0 @ percpu; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, asleep) {
+	.work = { "mark 1; sleep 30000; burn 20" }, .work_us = 31000,
+	.before = "queue 0 @ percpu; wait 1",
+	.script = "flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, behind_a_running_work) {
+	.work = { "burn 20", "mark 1; burn 30000" }, .work_us = 30000,
+	.before = "queue 1 @ percpu; wait 1",
+	.script = "queue 0 @ percpu; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, behind_a_sleeping_work) {
+	.work = { "burn 20", "mark 1; sleep 30000; burn 30000" },
+	.before = "queue 1 @ percpu; wait 1",
+	.script = "queue 0 @ percpu; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, held_back_by_a_running_work) {
+	.work = { "burn 20", "mark 1; burn 30000" }, .work_us = 30000,
+	.before = "queue 1 @ max1; wait 1",
+	.script = "queue 0 @ max1; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, held_back_by_a_sleeping_work) {
+	.work = { "burn 20", "mark 1; sleep 30000; burn 20" }, .work_us = 31000,
+	.before = "queue 1 @ max1; wait 1",
+	.script = "queue 0 @ max1; flush 0",
+};
+
+/* The last idle one has to create another one first. */
+FIXTURE_VARIANT_ADD(flush, all_workers_busy) {
+	.work = { "burn 20", "mark 1; sleep 100000", "mark 2; sleep 100000",
+		  "mark 3; sleep 100000" },
+	.before = "queue 1 @ percpu; queue 2 @ percpu; queue 3 @ percpu; wait 1; wait 2; wait 3",
+	.script = "queue 0 @ percpu; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, unbound) {
+	.work = { "burn 20" }, .unbound = true,
+	.script = "queue 0 -1 unbound; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, unbound_executing) {
+	.work = { "mark 1; burn 30000" }, .work_us = 30000, .unbound = true,
+	.before = "queue 0 -1 unbound; wait 1",
+	.script = "flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, ordered_behind_another) {
+	.work = { "burn 20", "mark 1; burn 30000" }, .work_us = 30000, .unbound = true,
+	.before = "queue 1 -1 ordered; wait 1",
+	.script = "queue 0 -1 ordered; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, highpri) {
+	.work = { "burn 20" },
+	.script = "queue 0 @ highpri; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, mem_reclaim) {
+	.work = { "burn 20" },
+	.script = "queue 0 @ reclaim; flush 0",
+};
+
+/* The pool calls the rescuer after 10 ms, in jiffies. */
+FIXTURE_VARIANT_ADD(flush, rescuer) {
+	.work = { "burn 20", "mark 1; sleep 100000", "mark 2; sleep 100000",
+		  "mark 3; sleep 100000" }, .work_us = 20000,
+	.before = "queue 1 @ percpu; queue 2 @ percpu; queue 3 @ percpu; wait 1; wait 2; wait 3",
+	.script = "queue 0 @ reclaim; flush 0",
+	.no_kthreadd = true,
+};
+
+FIXTURE_VARIANT_ADD(flush, cancel_work_sync) {
+	.work = { "mark 1; burn 30000" }, .work_us = 30000,
+	.before = "queue 0 @ percpu; wait 1",
+	.script = "cancel 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, cancel_delayed_work_sync) {
+	.work = { "mark 1; burn 30000" }, .work_us = 30000,
+	.before = "dqueue 0 @ percpu 0; wait 1",
+	.script = "dcancel 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, flush_delayed_work) {
+	.work = { "burn 20" },
+	.script = "dqueue 0 @ percpu 5000; dflush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, kthread_flush_work) {
+	.work = { "burn 20", "burn 20" },
+	.before = "kqueue 1 @; kflush 1",
+	.script = "kqueue 0 @; kflush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, kthread_flush_work_executing) {
+	.work = { "mark 1; burn 30000" }, .work_us = 30000,
+	.before = "kqueue 0 @; wait 1",
+	.script = "kflush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, kthread_cancel_work_sync) {
+	.work = { "mark 1; burn 30000" }, .work_us = 30000,
+	.before = "kqueue 0 @; wait 1",
+	.script = "kcancel 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, kthread_flush_worker) {
+	.work = { "burn 20", "mark 1; burn 30000" }, .work_us = 30000,
+	.before = "kqueue 1 @; wait 1",
+	.script = "kqueue 0 @; kflushall @",
+};
+
+FIXTURE_VARIANT_ADD(flush, flush_workqueue) {
+	.work = { "burn 20" },
+	.script = "queue 0 @ percpu; flushwq percpu",
+};
+
+FIXTURE_VARIANT_ADD(flush, flush_workqueue_two_pools) {
+	.work = { "burn 20", "burn 20", "burn 20" }, .two_hogs = true,
+	.script = "queue 0 @ percpu; queue 1 & percpu; queue 2 0 percpu; flushwq percpu",
+};
+
+FIXTURE_VARIANT_ADD(flush, drain_workqueue) {
+	.work = { "burn 20", "burn 20" },
+	.script = "queue 0 @ percpu; queue 1 0 percpu; drain percpu",
+};
+
+FIXTURE_VARIANT_ADD(flush, drain_workqueue_two_pools) {
+	.work = { "burn 20", "sleep 2000; burn 20" }, .work_us = 3000, .two_hogs = true,
+	.script = "queue 0 @ percpu; queue 1 & percpu; drain percpu",
+};
+
+FIXTURE_VARIANT_ADD(flush, destroy_workqueue) {
+	.work = { "burn 20" },
+	.script = "queue 0 @ percpu; destroywq percpu",
+};
+
+FIXTURE_VARIANT_ADD(flush, destroy_workqueue_two_pools) {
+	.work = { "burn 20", "burn 20" }, .two_hogs = true,
+	.script = "queue 0 @ highpri; queue 1 & highpri; destroywq highpri",
+};
+
+/* The lent-to worker waits itself. */
+FIXTURE_VARIANT_ADD(flush, flushes_another_work) {
+	.work = { "queue 1 @ highpri; flush 1; burn 20", "burn 20" },
+	.script = "queue 0 @ percpu; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, flushes_a_row_of_works) {
+	.work = { "queue 1 @ percpu; flush 1", "kqueue 2 @; kflush 2",
+		  "queue 3 @ highpri; flush 3", "burn 20" },
+	.before = "kqueue 3 @; kflush 3",
+	.script = "queue 0 @ percpu; flush 0",
+};
+
+FIXTURE_SETUP(flush)
+{
+	const char *why = chain_enter();
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->cpu = lab_cpu();
+	sched_getaffinity(KTHREADD, sizeof(self->kthreadd), &self->kthreadd);
+}
+
+FIXTURE_TEARDOWN(flush)
+{
+	sched_setaffinity(KTHREADD, sizeof(self->kthreadd), &self->kthreadd);
+	lab_leave();
+}
+
+static int bind_kthreadd(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(KTHREADD, sizeof(set), &set);
+}
+
+static struct hog *set_up(const struct _test_data_flush *self,
+			  const struct _fixture_variant_flush *variant)
+{
+	struct hog *hog;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		if (variant->work[i])
+			chain_work(i, "%s", variant->work[i]);
+	if (variant->unbound &&
+	    put("/sys/devices/virtual/workqueue/cpumask", "%x\n", 1 << self->cpu))
+		return NULL;
+	if (variant->before && chain_run("%s", variant->before))
+		return NULL;
+	if (variant->two_hogs && !hog_start(self->cpu - 1))
+		return NULL;
+	hog = hog_start(self->cpu);
+	if (variant->no_kthreadd && bind_kthreadd(self->cpu))
+		return NULL;
+	return hog;
+}
+
+/* The workers remain what they are: SCHED_OTHER, and their nice value is. */
+static bool is_worker_as_ever(int work)
+{
+	struct work_report r = chain_report(work);
+	struct identity id;
+
+	if (!r.pid)
+		return true;
+	id = identity_of(r.pid);
+	return id.policy == SCHED_OTHER && !id.prio && atoi(id.stat[0]) == 20 + id.nice &&
+	       (id.nice == 0 || id.nice == -20);
+}
+
+static bool workers_as_ever(const struct _fixture_variant_flush *variant)
+{
+	int i;
+
+	for (i = 0; i < 4; i++)
+		if (variant->work[i] && !is_worker_as_ever(i))
+			return false;
+	return true;
+}
+
+TEST_F_TIMEOUT(flush, direct, PATIENCE)
+{
+	struct hog *hog = set_up(self, variant);
+	struct identity before, after;
+	struct actor *w;
+
+	ASSERT_NE(NULL, hog);
+	w = STRONG("%s", variant->script);
+	ASSERT_NE(NULL, w);
+	before = identity_of(w->pid);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, variant->work_us + AT_ONCE_US));
+	after = identity_of(w->pid);
+	EXPECT_TRUE(same(&before, &after));
+	EXPECT_TRUE(workers_as_ever(variant));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* W waits for a mutex, H holds it and sleeps in the flush. */
+TEST_F_TIMEOUT(flush, under_a_mutex, PATIENCE)
+{
+	struct hog *hog = set_up(self, variant);
+	struct identity before, after;
+	struct actor *h, *w;
+
+	ASSERT_NE(NULL, hog);
+	h = WEAK("lock 1; %s", variant->script);
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(wait_until(1000, chain_owner(1) == h->pid));
+	ASSERT_TRUE(blocks(h));
+	before = identity_of(h->pid);
+	w = STRONG("lock 1");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, variant->work_us + AT_ONCE_US));
+	EXPECT_TRUE(ends(h));
+	EXPECT_TRUE(hog_running(hog));
+	after = identity_of(h->pid);
+	EXPECT_TRUE(same(&before, &after));
+	EXPECT_TRUE(workers_as_ever(variant));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* The same, but W comes first. */
+TEST_F_TIMEOUT(flush, after_w_waits, PATIENCE)
+{
+	struct hog *hog = set_up(self, variant);
+	struct actor *h, *w;
+
+	ASSERT_NE(NULL, hog);
+	h = WEAK("lock 1; wait 29; %s", variant->script);
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(wait_until(1000, chain_owner(1) == h->pid));
+	w = STRONG("lock 1");
+	ASSERT_NE(NULL, w);
+	ASSERT_TRUE(blocks(w));
+	ASSERT_EQ(0, chain_run("mark 29"));
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(chain_mark_ns(29), w->end_ns, variant->work_us + AT_ONCE_US));
+	EXPECT_TRUE(ends(h));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* H is a kworker. */
+TEST_F_TIMEOUT(flush, under_a_kworkers_mutex, PATIENCE)
+{
+	struct hog *hog;
+	struct actor *w;
+
+	ASSERT_EQ(0, chain_work(10, "lock 1; mark 30; %s", variant->script));
+	hog = set_up(self, variant);
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, chain_run("queue 10 %d max1; wait 30", H_CPU));
+	sleep_us(1000);
+	w = STRONG("lock 1");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, variant->work_us + AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* How long it takes */
+
+#define ROUNDS		100
+
+static int by_size(const void *a, const void *b)
+{
+	__u64 x = *(const __u64 *)a, y = *(const __u64 *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void sort(__u64 *ns)
+{
+	qsort(ns, ROUNDS, sizeof(*ns), by_size);
+}
+
+static struct actor *flush_rounds(void)
+{
+	struct actor_plan plan = {
+		.policy = SCHED_FIFO, .prio = W_PRIO, .cpu = W_CPU,
+		.rounds = ROUNDS, .pause_us = 1000,
+	};
+	char script[64];
+
+	snprintf(script, sizeof(script), "queue 0 %d percpu; flush 0", lab_cpu());
+	return chain_start_plan(&plan, script);
+}
+
+TEST_F_TIMEOUT(chain, flush_latency, PATIENCE)
+{
+	struct actor *alone, *w;
+	struct hog *hog;
+
+	if (!lab_exact_time())
+		SKIP(return, "only where time is exact");
+	ASSERT_EQ(0, chain_work(0, "burn 5"));
+	alone = flush_rounds();
+	ASSERT_NE(NULL, alone);
+	ASSERT_TRUE(ends(alone));
+	sort(alone->ns);
+
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = flush_rounds();
+	ASSERT_NE(NULL, w);
+	ASSERT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	sort(w->ns);
+	ksft_print_msg("a flush takes %llu ns (median), %llu at most; without a hog %llu, %llu\n",
+		       w->ns[ROUNDS / 2], w->ns[ROUNDS - 1], alone->ns[ROUNDS / 2],
+		       alone->ns[ROUNDS - 1]);
+	EXPECT_GE(2 * alone->ns[ROUNDS / 2], w->ns[ROUNDS / 2]);
+	EXPECT_GE(100000ULL, w->ns[ROUNDS - 1]);
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+TEST_F_TIMEOUT(chain, mutex_latency, PATIENCE)
+{
+	__u64 ns[ROUNDS];
+	struct hog *hog;
+	int i;
+
+	if (!lab_exact_time())
+		SKIP(return, "only where time is exact");
+	ASSERT_EQ(0, chain_work(0, "burn 5"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	for (i = 0; i < ROUNDS; i++) {
+		struct actor *h, *w;
+
+		h = WEAK("lock 1; queue 0 @ percpu; flush 0");
+		ASSERT_NE(NULL, h);
+		ASSERT_TRUE(blocks(h));
+		w = STRONG("lock 1");
+		ASSERT_NE(NULL, w);
+		ASSERT_TRUE(ends(w));
+		ASSERT_TRUE(hog_running(hog));
+		ns[i] = w->ns[0];
+		ASSERT_TRUE(ends(h));
+		actor_stop(w);
+		actor_stop(h);
+	}
+	sort(ns);
+	ksft_print_msg("the mutex of a sleeping flusher takes %llu ns (median), %llu at most\n",
+		       ns[ROUNDS / 2], ns[ROUNDS - 1]);
+	EXPECT_GE(250000ULL, ns[ROUNDS - 1]);
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* Chains */
+
+TEST_F_TIMEOUT(chain, of_thirty, PATIENCE)
+{
+	static struct event events[MAX_EVENTS];
+	long long depth = 0, lent;
+	struct actor *h, *w;
+	struct hog *hog;
+	int i, n;
+
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	lent = proxy_stat("lent");
+	h = WEAK("lock 0; queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(blocks(h));
+	for (i = 1; i < 30; i++) {
+		h = WEAK("lock %d; lock %d", i, i - 1);
+		ASSERT_NE(NULL, h);
+		ASSERT_TRUE(wait_until(1000, chain_owner(i) == h->pid));
+		ASSERT_TRUE(blocks(h));
+	}
+	trace_start("sched:sched_proxy_lend");
+	w = STRONG("lock 29");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, 30 * AT_ONCE_US));
+	n = trace_stop(events, MAX_EVENTS);
+	for (i = 0; i < n; i++)
+		if (event_number(&events[i], "depth") > depth)
+			depth = event_number(&events[i], "depth");
+	EXPECT_EQ(31, depth);
+	EXPECT_LT(lent, proxy_stat("lent"));
+	EXPECT_LE(31, proxy_stat("max_depth"));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* mutex, flush, mutex, flush: W waits for A, the worker of 0, B, the worker of 1. */
+TEST_F_TIMEOUT(chain, of_mutexes_and_flushes, PATIENCE)
+{
+	struct actor *a, *b, *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, chain_work(0, "lock 2"));
+	ASSERT_EQ(0, chain_work(1, "burn 20"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	b = WEAK("lock 2; queue 1 @ highpri; flush 1");
+	ASSERT_NE(NULL, b);
+	ASSERT_TRUE(blocks(b));
+	a = WEAK("lock 1; queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, a);
+	ASSERT_TRUE(blocks(a));
+	w = STRONG("lock 1");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(ends(a));
+	EXPECT_TRUE(ends(b));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* What the tracepoint says */
+TEST_F_TIMEOUT(chain, is_traced, PATIENCE)
+{
+	static struct event events[MAX_EVENTS];
+	char donor[64], owner[64], chain[96];
+	int i, n, found = 0, worker;
+	struct actor *h, *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	h = WEAK("lock 1; queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(blocks(h));
+	trace_start("sched:sched_proxy_lend");
+	w = STRONG("lock 1");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	n = trace_stop(events, MAX_EVENTS);
+	worker = chain_report(0).pid;
+	snprintf(donor, sizeof(donor), " donor=chain_lend:%d donor_prio=%d ", w->pid, 99 - W_PRIO);
+	snprintf(owner, sizeof(owner), ":%d owner_cpu=%d depth=2 ", worker, self->cpu);
+	snprintf(chain, sizeof(chain), " chain=%d-mutex>%d-flush>%d", w->pid, h->pid, worker);
+	for (i = 0; i < n; i++)
+		found += event_has(&events[i], donor) && event_has(&events[i], owner) &&
+			 event_has(&events[i], chain);
+	EXPECT_LE(1, found);
+}
+
+/* The talk's hang: the deletion of a network device flushes every CPU under rtnl. */
+
+struct request {
+	struct nlmsghdr nlh;
+	struct ifinfomsg ifi;
+	char attrs[128];
+};
+
+static void add_attr(struct request *r, int type, const char *text)
+{
+	struct rtattr *a = (void *)((char *)r + NLMSG_ALIGN(r->nlh.nlmsg_len));
+	size_t len = strlen(text) + 1;
+
+	a->rta_type = type;
+	a->rta_len = RTA_LENGTH(len);
+	memcpy(RTA_DATA(a), text, len);
+	r->nlh.nlmsg_len = NLMSG_ALIGN(r->nlh.nlmsg_len) + RTA_ALIGN(a->rta_len);
+}
+
+static int rtnl_request(int type, int flags, bool kind)
+{
+	struct request r = {
+		.nlh.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+		.nlh.nlmsg_type = type,
+		.nlh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags,
+	};
+	struct {
+		struct nlmsghdr nlh;
+		struct nlmsgerr err;
+		char rest[512];
+	} reply;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE), err = -EIO;
+
+	if (fd < 0)
+		return -errno;
+	add_attr(&r, IFLA_IFNAME, "chain0");
+	if (kind) {
+		struct rtattr *info = (void *)((char *)&r + NLMSG_ALIGN(r.nlh.nlmsg_len));
+
+		info->rta_type = IFLA_LINKINFO;
+		r.nlh.nlmsg_len = NLMSG_ALIGN(r.nlh.nlmsg_len) + RTA_LENGTH(0);
+		add_attr(&r, IFLA_INFO_KIND, "dummy");
+		info->rta_len = (char *)&r + r.nlh.nlmsg_len - (char *)info;
+	}
+	if (send(fd, &r, r.nlh.nlmsg_len, 0) > 0 &&
+	    recv(fd, &reply, sizeof(reply), 0) > 0 && reply.nlh.nlmsg_type == NLMSG_ERROR)
+		err = reply.err.error;
+	close(fd);
+	return err;
+}
+
+static int act_delete_link(void *unused __maybe_unused)
+{
+	return rtnl_request(RTM_DELLINK, 0, false);
+}
+
+/* Takes and releases rtnl. */
+static int act_rtnl(void *unused __maybe_unused)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &ifr))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+TEST_F_TIMEOUT(chain, rtnl, PATIENCE)
+{
+	struct actor_plan strong = { .policy = SCHED_FIFO, .prio = W_PRIO, .cpu = W_CPU };
+	struct actor_plan weak = { .policy = SCHED_OTHER, .cpu = H_CPU };
+	struct actor *h, *w;
+	struct hog *hog;
+
+	if (rtnl_request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, true))
+		SKIP(return, "no dummy network devices");
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	h = actor_start(&weak, act_delete_link, NULL);
+	ASSERT_NE(NULL, h);
+	if (wait_until(100, peek(h->done)))
+		SKIP(return, "deleting a network device flushes no CPU (CONFIG_RPS?)");
+	ASSERT_TRUE(blocks(h));
+	w = actor_start(&strong, act_rtnl, NULL);
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* Owners that sleep where no chain can see it */
+
+TEST_F_TIMEOUT(chain, owner_wakes_behind_the_hog, PATIENCE)
+{
+	struct actor *h, *w;
+	struct hog *hog;
+
+	h = chain_start(SCHED_OTHER, 0, self->cpu,
+			"lock 1; mark 1; sleep 40000; mark 2; burn 20");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("lock 1");
+	ASSERT_NE(NULL, w);
+	ASSERT_TRUE(blocks(w));
+	EXPECT_FALSE(!!chain_mark_ns(2));
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(chain_mark_ns(1), w->end_ns, 40000 + AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+TEST_F_TIMEOUT(chain, several_waiters, PATIENCE)
+{
+	static const struct {
+		int policy, prio, cpu;
+	} kinds[] = {
+		{ SCHED_FIFO, 57, 1 }, { SCHED_OTHER, 0, 2 }, { SCHED_FIFO, 62, 2 },
+		{ SCHED_RR, 58, 1 }, { SCHED_FIFO, 60, 0 },
+	};
+	static struct event events[MAX_EVENTS];
+	int n, i, nr = sizeof(kinds) / sizeof(*kinds), strongest = 0;
+	struct actor *h, *w[sizeof(kinds) / sizeof(*kinds)];
+	struct hog *hog;
+	char owner[32];
+
+	/* That takes a while. */
+	trace_start("sched:sched_proxy_lend");
+	h = chain_start(SCHED_OTHER, 0, self->cpu,
+			"lock 1; mark 1; sleep 60000; mark 2; burn 3000");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	for (i = 0; i < nr; i++) {
+		w[i] = chain_start(kinds[i].policy, kinds[i].prio, kinds[i].cpu, "lock 1");
+		ASSERT_NE(NULL, w[i]);
+		ASSERT_TRUE(blocks(w[i]));
+	}
+	EXPECT_FALSE(!!chain_mark_ns(2));
+	for (i = 0; i < nr; i++) {
+		EXPECT_TRUE(ends(w[i]));
+		EXPECT_TRUE(hog_running(hog));
+		EXPECT_TRUE(in_time(chain_mark_ns(1), w[i]->end_ns, 63000 + 2 * AT_ONCE_US));
+	}
+	/* The strongest lends; who comes to the CPU before it may do so until then. */
+	n = trace_stop(events, MAX_EVENTS);
+	snprintf(owner, sizeof(owner), ":%d owner_cpu=%d", h->pid, self->cpu);
+	for (i = 0; i < n; i++)
+		if (event_has(&events[i], owner))
+			strongest = event_number(&events[i], "donor_prio");
+	EXPECT_EQ(99 - 62, strongest);
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* The lent-to worker blocks on a mutex, whose owner starves. */
+TEST_F_TIMEOUT(chain, worker_blocks_on_a_mutex, PATIENCE)
+{
+	struct actor *x, *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, chain_work(0, "lock 2; burn 20"));
+	x = chain_start(SCHED_OTHER, 0, self->cpu, "lock 2; mark 1; burn 30000");
+	ASSERT_NE(NULL, x);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, 30000 + AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* What ends a lending, or moves it */
+
+FIXTURE(lending) {
+	int cpu;
+	struct hog *hog;
+	struct actor *h, *w;
+	pid_t worker;
+};
+
+FIXTURE_VARIANT(lending) {
+	bool mutex;	/* W waits for H's, otherwise it flushes */
+};
+
+FIXTURE_VARIANT_ADD(lending, of_a_mutex) {
+	.mutex = true,
+};
+
+FIXTURE_VARIANT_ADD(lending, of_a_flush) {
+	.mutex = false,
+};
+
+/* What remains of it is run when the hog has ended. */
+#define LONG_US		200000
+
+FIXTURE_SETUP(lending)
+{
+	const char *why = chain_enter();
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->cpu = lab_cpu();
+	self->w = NULL;
+	ASSERT_EQ(0, chain_work(0, "mark 1; burn %d", LONG_US));
+	self->hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, self->hog);
+	if (variant->mutex) {
+		self->h = WEAK("lock 1; queue 0 @ percpu; flush 0");
+		ASSERT_NE(NULL, self->h);
+		ASSERT_TRUE(blocks(self->h));
+		self->w = chain_start(SCHED_FIFO, W_PRIO, 2, "lockk 1");
+	} else {
+		self->w = chain_start(SCHED_FIFO, W_PRIO, 2, "queue 0 @ percpu; flush 0");
+	}
+	ASSERT_NE(NULL, self->w);
+	/* It is being lent to. */
+	ASSERT_TRUE(wait_until(HOG_MS, chain_mark_ns(1)));
+	ASSERT_TRUE(hog_running(self->hog));
+	self->worker = chain_report(0).pid;
+}
+
+FIXTURE_TEARDOWN(lending)
+{
+	lab_leave();
+}
+
+/* In the next 10 ms the worker runs, and so the hog does not, or the reverse. */
+static bool worker_runs(struct hog *hog)
+{
+	__u64 before;
+
+	/* What has to be told is told. */
+	sleep_us(1000);
+	before = peek(hog->seen_ns);
+	sleep_us(10000);
+	return peek(hog->seen_ns) - before < 1000000;
+}
+
+static int set_policy(pid_t pid, int policy, int prio)
+{
+	struct sched_param param = { .sched_priority = prio };
+
+	return sched_setscheduler(pid, policy, &param);
+}
+
+static int move(pid_t pid, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(pid, sizeof(set), &set);
+}
+
+TEST_F_TIMEOUT(lending, ends_when_w_is_killed, PATIENCE)
+{
+	if (!variant->mutex)
+		SKIP(return, "a flush cannot be killed");
+	EXPECT_TRUE(worker_runs(self->hog));
+	ASSERT_EQ(0, kill(self->w->pid, SIGKILL));
+	EXPECT_TRUE(wait_until(1000, task_state(self->w->pid) == 'Z'));
+	EXPECT_FALSE(worker_runs(self->hog));
+	EXPECT_TRUE(hog_running(self->hog));
+	EXPECT_FALSE(peek(self->h->done));
+	EXPECT_TRUE(nothing_stays(self->hog));
+}
+
+TEST_F_TIMEOUT(lending, ends_when_w_is_no_longer_strong, PATIENCE)
+{
+	EXPECT_TRUE(worker_runs(self->hog));
+	ASSERT_EQ(0, set_policy(self->w->pid, SCHED_FIFO, HOG_PRIO - 1));
+	EXPECT_FALSE(worker_runs(self->hog));
+	ASSERT_EQ(0, set_policy(self->w->pid, SCHED_RR, HOG_PRIO + 1));
+	EXPECT_TRUE(worker_runs(self->hog));
+	ASSERT_EQ(0, set_policy(self->w->pid, SCHED_OTHER, 0));
+	EXPECT_FALSE(worker_runs(self->hog));
+	EXPECT_TRUE(hog_running(self->hog));
+	/* And is strong again. */
+	ASSERT_EQ(0, set_policy(self->w->pid, SCHED_FIFO, W_PRIO));
+	EXPECT_TRUE(worker_runs(self->hog));
+	EXPECT_TRUE(ends(self->w));
+	EXPECT_TRUE(hog_running(self->hog));
+	EXPECT_TRUE(nothing_stays(self->hog));
+}
+
+TEST_F_TIMEOUT(lending, goes_on_when_w_is_moved, PATIENCE)
+{
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, move(self->w->pid, 1 + i % 2));
+		EXPECT_TRUE(worker_runs(self->hog));
+	}
+	EXPECT_TRUE(ends(self->w));
+	EXPECT_TRUE(hog_running(self->hog));
+	EXPECT_TRUE(nothing_stays(self->hog));
+}
+
+TEST_F_TIMEOUT(lending, goes_on_when_ws_cpu_goes_offline, PATIENCE)
+{
+	if (put("/sys/devices/system/cpu/cpu2/online", "0\n"))
+		SKIP(return, "CPU 2 cannot be taken offline");
+	EXPECT_TRUE(worker_runs(self->hog) || peek(self->w->done));
+	EXPECT_TRUE(ends(self->w));
+	EXPECT_TRUE(hog_running(self->hog));
+	EXPECT_EQ(0, put("/sys/devices/system/cpu/cpu2/online", "1\n"));
+	EXPECT_TRUE(nothing_stays(self->hog));
+}
+
+TEST_HARNESS_MAIN

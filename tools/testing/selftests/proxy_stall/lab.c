@@ -1,0 +1,1187 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lab.h"
+
+#define MODULE		"test_proxy_stall"
+#define CHAIN		"test_proxy_chain"
+#define MAX_KTHREADS	64
+#define MAX_ACTORS	512
+#define FAIR_SERVER	DEBUGFS "sched/fair_server/"
+#define RV		TRACEFS "rv/"
+
+/* Files */
+
+int put(const char *path, const char *fmt, ...)
+{
+	char text[256];
+	va_list args;
+	int fd, n, err;
+
+	va_start(args, fmt);
+	n = vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = write(fd, text, n) == n ? 0 : -errno;
+	close(fd);
+	return err;
+}
+
+/* Opening some files so resets what they stand for. */
+static void empty(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+}
+
+int get(const char *path, char *buf, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while ((n = read(fd, buf + len, size - 1 - len)) > 0)
+		len += n;
+	if (n < 0)
+		n = -errno;
+	else
+		n = len;
+	buf[len] = '\0';
+	close(fd);
+	return n;
+}
+
+long long get_number(const char *path)
+{
+	char buf[64];
+	int err = get(path, buf, sizeof(buf));
+
+	return err < 0 ? err : atoll(buf);
+}
+
+static const char *sysctl_path(const char *name)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), SYSCTL "%s", name);
+	return path;
+}
+
+int set(const char *sysctl, long long value)
+{
+	return put(sysctl_path(sysctl), "%lld\n", value);
+}
+
+long long stall(const char *sysctl)
+{
+	return get_number(sysctl_path(sysctl));
+}
+
+/* Finds "key: " at the start of a line. */
+static const char *find_key(const char *text, const char *key)
+{
+	size_t len = strlen(key);
+
+	while (text) {
+		if (!strncmp(text, key, len) && text[len] == ':')
+			return text + len + 1;
+		text = strchr(text, '\n');
+		if (text)
+			text++;
+	}
+	return NULL;
+}
+
+/* Time and CPUs */
+
+__u64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+void sleep_us(__u64 us)
+{
+	struct timespec ts = {
+		.tv_sec = us / 1000000,
+		.tv_nsec = us % 1000000 * 1000,
+	};
+
+	while (nanosleep(&ts, &ts) && errno == EINTR)
+		;
+}
+
+void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+bool cpu_in(int cpu, const char *file)
+{
+	char path[128], buf[256], *s = buf;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/%s", file);
+	if (get(path, buf, sizeof(buf)) < 0)
+		return false;
+	while (*s >= '0' && *s <= '9') {
+		int first = strtol(s, &s, 10);
+		int last = *s == '-' ? strtol(s + 1, &s, 10) : first;
+
+		if (first <= cpu && cpu <= last)
+			return true;
+		if (*s == ',')
+			s++;
+	}
+	return false;
+}
+
+/* CPU 0 keeps the house. */
+int lab_cpus(int *cpus)
+{
+	int cpu, n = 0;
+
+	for (cpu = 1; cpu < MAX_CPUS; cpu++)
+		if (cpu_in(cpu, "online"))
+			cpus[n++] = cpu;
+	return n;
+}
+
+int lab_cpu(void)
+{
+	int cpus[MAX_CPUS], n = lab_cpus(cpus), i;
+
+	for (i = n - 1; i >= 0; i--)
+		if (cpu_in(cpus[i], "nohz_full"))
+			return cpus[i];
+	return n ? cpus[n - 1] : -1;
+}
+
+static bool asked(const char *variable)
+{
+	const char *value = getenv(variable);
+
+	return value && *value && strcmp(value, "0");
+}
+
+/*
+ * An emulator that is not told to count instructions has times of its own, and
+ * so has a kernel that checks every lock.
+ */
+bool lab_exact_time(void)
+{
+	return asked("PROXY_STALL_EXACT") && access("/proc/lockdep", F_OK);
+}
+
+unsigned int hog_ms(void)
+{
+	return asked("PROXY_STALL_EXACT") ? 3000 : 12000;
+}
+
+/* What the tests change, as it was when the program started */
+
+#define MAX_SAVED	(16 + 2 * MAX_CPUS)
+
+static struct saved {
+	char path[96];
+	char value[64];
+} saved[MAX_SAVED];
+static int nr_saved;
+
+static void save(const char *path)
+{
+	struct saved *s = &saved[nr_saved];
+
+	if (nr_saved == MAX_SAVED || get(path, s->value, sizeof(s->value)) < 0)
+		return;
+	snprintf(s->path, sizeof(s->path), "%s", path);
+	nr_saved++;
+}
+
+static void __attribute__((constructor)) save_all(void)
+{
+	static const char * const sysctls[] = {
+		"stall_monitor_threshold_us", "stall_monitor_duration_us",
+		"stall_monitor_period_us", "stall_monitor_runtime_us",
+		"stall_monitor", "sched_rt_runtime_us", "printk",
+	};
+	char path[96];
+	size_t i;
+	int cpu;
+
+	for (i = 0; i < sizeof(sysctls) / sizeof(*sysctls); i++)
+		save(sysctl_path(sysctls[i]));
+	for (cpu = 1; cpu < MAX_CPUS; cpu++) {
+		snprintf(path, sizeof(path), FAIR_SERVER "cpu%d/runtime", cpu);
+		save(path);
+	}
+	save("/sys/module/stall/parameters/threshold_jiffies");
+	save("/sys/devices/virtual/workqueue/cpumask");
+}
+
+static void restore_all(void)
+{
+	char path[96];
+	int i, pass, cpu;
+
+	/* Twice: what a value may be depends on the others. */
+	for (pass = 0; pass < 2; pass++)
+		for (i = 0; i < nr_saved; i++)
+			put(saved[i].path, "%s", saved[i].value);
+	empty(TRACEFS "set_event");
+	empty(RV "enabled_monitors");
+	for (cpu = 1; cpu < MAX_CPUS; cpu++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", cpu);
+		if (get_number(path) == 0)
+			put(path, "1\n");
+	}
+}
+
+/* Entering and leaving */
+
+static int lock_fd = -1;
+static pid_t guardian;
+
+/*
+ * Tests that hang are killed, and restore nothing.  The guardian outlives them,
+ * and holds, as the hogs do, the lock that the next test waits for.
+ */
+static void guard(pid_t pid)
+{
+	struct pollfd pfd = { .events = POLLIN };
+
+	guardian = fork();
+	if (guardian)
+		return;
+	setsid();
+	pfd.fd = syscall(SYS_pidfd_open, pid, 0);
+	if (pfd.fd >= 0)
+		poll(&pfd, 1, -1);
+	restore_all();
+	_exit(0);
+}
+
+/* A name that is free when every process that has the socket is gone */
+static bool take_lock(void)
+{
+	struct sockaddr_un name = { AF_UNIX, "\0proxy_stall_lab" };
+
+	lock_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (lock_fd < 0)
+		return false;
+	if (!bind(lock_fd, (struct sockaddr *)&name, sizeof(name)))
+		return true;
+	close(lock_fd);
+	return false;
+}
+
+static int module_load(const char *name)
+{
+	static const char * const places[] = { "", "/lib/modules/" };
+	char path[96];
+	size_t i;
+	int fd, err;
+
+	snprintf(path, sizeof(path), DEBUGFS "%s", name);
+	if (!access(path, F_OK))
+		return 0;
+	for (i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		snprintf(path, sizeof(path), "%s%s.ko", places[i], name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		err = syscall(SYS_finit_module, fd, "", 0);
+		close(fd);
+		if (!err)
+			return 0;
+	}
+	snprintf(path, sizeof(path), "modprobe -q %s 2>/dev/null", name);
+	return system(path);
+}
+
+int module_unload(void)
+{
+	return syscall(SYS_delete_module, MODULE, 0) ? -errno : 0;
+}
+
+static const char *cannot(void)
+{
+	if (getuid())
+		return "needs root";
+	if (lab_cpu() < 0)
+		return "needs two CPUs";
+	if (access(DEBUGFS "sched", F_OK))
+		return "no debugfs in " DEBUGFS;
+	if (module_load(MODULE))
+		return "no module " MODULE " (CONFIG_TEST_PROXY_STALL)";
+	return NULL;
+}
+
+static const char *cannot_stall(void)
+{
+	if (access(SYSCTL "stall_monitor", F_OK) && !asked("PROXY_STALL_FORCE"))
+		return "no CONFIG_SCHED_STALL_MONITOR";
+	return NULL;
+}
+
+static bool proxy_exec_is_off(void)
+{
+	char cmdline[2048];
+
+	if (get("/proc/cmdline", cmdline, sizeof(cmdline)) < 0)
+		return false;
+	return strstr(cmdline, "proxy_exec=off") || strstr(cmdline, "proxy_exec=0") ||
+	       strstr(cmdline, "proxy_exec=n");
+}
+
+static const char *cannot_chain(void)
+{
+	int cpus[MAX_CPUS];
+
+	if (access(DEBUGFS "sched/proxy_flush", F_OK) && !asked("PROXY_STALL_FORCE"))
+		return "no CONFIG_SCHED_PROXY_FLUSH";
+	if (proxy_exec_is_off() && !asked("PROXY_STALL_FORCE"))
+		return "proxy execution is off";
+	if (lab_cpus(cpus) < 3)
+		return "needs four CPUs";
+	if (module_load(CHAIN))
+		return "no module " CHAIN " (CONFIG_TEST_PROXY_STALL)";
+	return NULL;
+}
+
+/* The defaults, but a threshold that lets the tests end sooner. */
+static void prepare(void)
+{
+	char path[96];
+	int cpu;
+
+	for (cpu = 1; cpu < MAX_CPUS; cpu++) {
+		snprintf(path, sizeof(path), FAIR_SERVER "cpu%d/runtime", cpu);
+		put(path, "0\n");
+	}
+	set("sched_rt_runtime_us", -1);
+	set("stall_monitor_threshold_us", 20000);
+	set("stall_monitor_runtime_us", 10);
+	set("stall_monitor_period_us", 1000);
+	set("stall_monitor_runtime_us", 40);
+	set("stall_monitor_duration_us", 10000);
+	set("stall_monitor", asked("PROXY_STALL_OFF") ? 0 : 1);
+}
+
+static const char *enter(const char *(*cannot_test)(void))
+{
+	const char *why = cannot() ?: cannot_test();
+
+	if (why)
+		return why;
+	if (!wait_until(60000, take_lock()))
+		return "another test is running, or CONFIG_UNIX is missing";
+	guard(getpid());
+	pin(0);
+	prepare();
+	return NULL;
+}
+
+const char *lab_enter(void)
+{
+	return enter(cannot_stall);
+}
+
+/* Works of the last test may still have to run, if it failed. */
+const char *chain_enter(void)
+{
+	const char *why = enter(cannot_chain);
+
+	if (why)
+		return why;
+	set("stall_monitor", 0);
+	/* The first event makes the buffers grow, with a work on each CPU. */
+	put(TRACEFS "set_event", "sched:sched_switch\n");
+	empty(TRACEFS "set_event");
+	wait_until(1000, chain_state("busy") == 0);
+	chain_run("clear");
+	return NULL;
+}
+
+static struct hog *hogs[MAX_CPUS];
+static int nr_hogs;
+
+static struct actor *actors[MAX_ACTORS];
+static int nr_actors;
+
+static int kthreads[MAX_KTHREADS];
+static int nr_kthreads;
+
+/* From the last on: tests start the strong, which starve the others, last. */
+static void stop_kthreads(void)
+{
+	while (nr_kthreads && nr_kthreads <= MAX_KTHREADS)
+		kthread_command(kthreads[--nr_kthreads], "stop");
+}
+
+void lab_leave(void)
+{
+	int i;
+
+	for (i = 0; i < nr_hogs; i++)
+		hog_stop(hogs[i]);
+	for (i = 0; i < nr_actors; i++)
+		actor_stop(actors[i]);
+	stop_kthreads();
+	restore_all();
+	if (guardian > 0) {
+		kill(guardian, SIGKILL);
+		waitpid(guardian, NULL, 0);
+	}
+	close(lock_fd);
+}
+
+/* debugfs */
+
+static int monitor_text(int cpu, char *buf, size_t size)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), DEBUGFS "sched/stall_monitor/cpu%d", cpu);
+	return get(path, buf, size);
+}
+
+long long stat_of(int cpu, const char *key)
+{
+	char buf[1024];
+	const char *value;
+
+	if (monitor_text(cpu, buf, sizeof(buf)) < 0)
+		return -1;
+	value = find_key(buf, key);
+	return value ? atoll(value) : -1;
+}
+
+int state_of(int cpu, char *state, size_t size)
+{
+	char buf[1024];
+	const char *value;
+
+	if (monitor_text(cpu, buf, sizeof(buf)) < 0)
+		return -1;
+	value = find_key(buf, "state");
+	if (!value)
+		return -1;
+	value += strspn(value, " ");
+	snprintf(state, size, "%s", value);
+	state[strcspn(state, "\n")] = '\0';
+	return 0;
+}
+
+/* The last word of "boosted: some name 123". */
+int boosted_pid(int cpu)
+{
+	char buf[1024], *value, *word;
+
+	if (monitor_text(cpu, buf, sizeof(buf)) < 0)
+		return -1;
+	value = (char *)find_key(buf, "boosted");
+	if (!value)
+		return -1;
+	value[strcspn(value, "\n")] = '\0';
+	word = strrchr(value, ' ');
+	return word && atoi(word + 1) ? atoi(word + 1) : -1;
+}
+
+/* Hogs */
+
+static void relax(void)
+{
+#ifdef __has_builtin
+#if __has_builtin(__builtin_ia32_pause)
+	__builtin_ia32_pause();
+#endif
+#endif
+}
+
+static void note_gap(struct hog *hog, __u64 from, __u64 to)
+{
+	__u64 ns = to - from;
+
+	if (ns < GAP_NS)
+		return;
+	if (hog->nr_gaps < MAX_GAPS)
+		hog->gaps[hog->nr_gaps++] = (struct gap) { from, ns };
+	hog->lost_ns += ns;
+	if (ns > hog->longest_ns)
+		hog->longest_ns = ns;
+}
+
+static bool hog_goes_on(struct hog *hog, __u64 end)
+{
+	if (peek(hog->stop) || now_ns() >= end)
+		return false;
+	/* Its CPU went offline: it must not be a hog elsewhere. */
+	if (sched_getcpu() != hog->cpu) {
+		poke(hog->moved, true);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * An emulator with one thread gives a virtual CPU the turn until the next timer
+ * expires, or until it pauses: so it pauses, every 2000 instructions or so.
+ */
+static void hog_run(struct hog *hog, __u64 end)
+{
+	__u64 last = now_ns(), now;
+	int i;
+
+	while (hog_goes_on(hog, end)) {
+		for (i = 0; i < 16; i++) {
+			now = now_ns();
+			note_gap(hog, last, now);
+			last = now;
+		}
+		poke(hog->seen_ns, now);
+		relax();
+	}
+}
+
+static void hog_main(struct hog *hog, const struct hog_plan *plan)
+{
+	struct sched_param param = { .sched_priority = plan->prio };
+	__u64 end, phase_end;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Keep the lock, but no kthread of the test module. */
+	close_range(3, lock_fd - 1, 0);
+	close_range(lock_fd + 1, ~0U, 0);
+	pin(plan->cpu);
+	if (sched_setscheduler(0, SCHED_FIFO, &param))
+		_exit(1);
+	end = now_ns() + plan->ms * 1000000ULL;
+	poke(hog->started_ns, now_ns());
+	do {
+		phase_end = end;
+		if (plan->sleep_us && (!plan->naps || hog->phase < plan->naps))
+			phase_end = now_ns() + plan->run_us * 1000ULL;
+		hog_run(hog, phase_end < end ? phase_end : end);
+		if (phase_end < end)
+			sleep_us(plan->sleep_us);
+		poke(hog->phase, hog->phase + 1);
+	} while (hog_goes_on(hog, end));
+	poke(hog->ended_ns, now_ns());
+	_exit(0);
+}
+
+/* Zeroed memory for this process and those that it forks, there from the start */
+static void *shared(size_t size)
+{
+	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	return mem == MAP_FAILED ? NULL : memset(mem, 0, size);
+}
+
+struct hog *hog_start_plan(const struct hog_plan *plan)
+{
+	struct hog *hog;
+	pid_t pid;
+
+	hog = shared(sizeof(*hog));
+	if (!hog)
+		return NULL;
+	hog->cpu = plan->cpu;
+	pid = fork();
+	if (!pid)
+		hog_main(hog, plan);
+	if (pid < 0)
+		return NULL;
+	hog->pid = pid;
+	hogs[nr_hogs++ % MAX_CPUS] = hog;
+	if (!wait_until(2000, peek(hog->started_ns))) {
+		hog_stop(hog);
+		return NULL;
+	}
+	/* Let it settle: its first faults and the end of its start are over. */
+	sleep_us(2000);
+	return hog;
+}
+
+struct hog *hog_start(int cpu)
+{
+	struct hog_plan plan = { .cpu = cpu, .prio = HOG_PRIO, .ms = HOG_MS };
+
+	return hog_start_plan(&plan);
+}
+
+/* It goes on, and has not been made to give way otherwise than by preemption. */
+bool hog_running(const struct hog *hog)
+{
+	return !peek(hog->ended_ns) && !peek(hog->moved);
+}
+
+/* Forget the gaps so far. */
+void hog_reset(struct hog *hog)
+{
+	poke(hog->longest_ns, 0);
+	poke(hog->lost_ns, 0);
+	poke(hog->nr_gaps, 0);
+}
+
+void hog_stop(struct hog *hog)
+{
+	if (hog->pid <= 0)
+		return;
+	poke(hog->stop, true);
+	waitpid(hog->pid, NULL, 0);
+	hog->pid = 0;
+}
+
+/* The test module */
+
+int kthread_command(int fd, const char *command)
+{
+	return write(fd, command, strlen(command)) < 0 ? -errno : 0;
+}
+
+int kthread_start(int cpu, const char *policy, int prio, const char *bind)
+{
+	char command[80];
+	int fd, err;
+
+	fd = open(DEBUGFS MODULE "/kthread", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	snprintf(command, sizeof(command), "start %d %s %d %s", cpu, policy, prio, bind);
+	err = kthread_command(fd, command);
+	if (err) {
+		close(fd);
+		return err;
+	}
+	/* It has to run once, to go to sleep. */
+	sleep_us(5000);
+	kthreads[nr_kthreads++ % MAX_KTHREADS] = fd;
+	return fd;
+}
+
+int kthread_run(int fd, struct program p)
+{
+	char command[80];
+
+	snprintf(command, sizeof(command), "run %u %u %u %u %u", p.rounds,
+		 p.burn_us, p.sleep_us, p.lock, p.hold_us);
+	return kthread_command(fd, command);
+}
+
+int kthread_burn(int fd, unsigned int us)
+{
+	return kthread_run(fd, (struct program) { .rounds = 1, .burn_us = us });
+}
+
+static long long report_get(int fd, const char *key)
+{
+	char buf[256];
+	const char *value;
+	ssize_t n;
+
+	n = pread(fd, buf, sizeof(buf) - 1, 0);
+	if (n < 0)
+		return -errno;
+	buf[n] = '\0';
+	value = find_key(buf, key);
+	return value ? atoll(value) : -ENOENT;
+}
+
+long long kthread_get(int fd, const char *key)
+{
+	return report_get(fd, key);
+}
+
+int work_flush(int cpu, unsigned int burn_us)
+{
+	char command[40];
+	int fd, ret;
+
+	fd = open(DEBUGFS MODULE "/work", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	snprintf(command, sizeof(command), "%d %u", cpu, burn_us);
+	ret = kthread_command(fd, command);
+	if (!ret)
+		ret = report_get(fd, "pid");
+	close(fd);
+	return ret;
+}
+
+/* Chains */
+
+static void chain_text(char *buf, size_t size, const char *fmt, va_list args)
+{
+	char text[2048], *s;
+	size_t n = 0;
+
+	vsnprintf(text, sizeof(text), fmt, args);
+	for (s = text; *s && n + 4 < size; s++) {
+		if (*s == '@' || *s == '&')
+			n += snprintf(buf + n, size - n, "%d", lab_cpu() - (*s == '&'));
+		else
+			buf[n++] = *s;
+	}
+	buf[n] = '\0';
+}
+
+static int chain_write(const char *file, const char *text)
+{
+	int fd = open(file, O_WRONLY | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+int chain_run(const char *fmt, ...)
+{
+	char text[2048];
+	va_list args;
+
+	va_start(args, fmt);
+	chain_text(text, sizeof(text), fmt, args);
+	va_end(args);
+	return chain_write(DEBUGFS CHAIN "/run", text);
+}
+
+int chain_work(int work, const char *fmt, ...)
+{
+	char text[2048];
+	va_list args;
+	int n;
+
+	n = snprintf(text, sizeof(text), "%d = ", work);
+	va_start(args, fmt);
+	chain_text(text + n, sizeof(text) - n, fmt, args);
+	va_end(args);
+	return chain_write(DEBUGFS CHAIN "/work", text);
+}
+
+struct script {
+	char text[2048];
+	int fd;
+};
+
+static int act_script(void *data)
+{
+	struct script *script = data;
+
+	return write(script->fd, script->text, strlen(script->text)) < 0 ? -errno : 0;
+}
+
+/* Tasks that share an open file would wait for each other. */
+static bool open_script(struct script *script)
+{
+	script->fd = open(DEBUGFS CHAIN "/run", O_WRONLY | O_CLOEXEC);
+	return script->fd >= 0;
+}
+
+static void actor_main(struct actor *actor, const struct actor_plan *plan,
+		       int (*act)(void *), void *data)
+{
+	struct sched_param param = { .sched_priority = plan->prio };
+	unsigned int i, rounds = plan->rounds ?: 1;
+	__u64 start;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* One that cannot be ended must not hold up anybody. */
+	close_range(0, ~0U, 0);
+	if (plan->cpu >= 0)
+		pin(plan->cpu);
+	if (act == act_script && !open_script(data))
+		_exit(1);
+	if (sched_setscheduler(0, plan->policy, &param))
+		_exit(1);
+	poke(actor->start_ns, now_ns());
+	poke(actor->ready, true);
+	for (i = 0; i < rounds && !actor->result; i++) {
+		start = now_ns();
+		actor->result = act(data);
+		poke(actor->end_ns, now_ns());
+		if (i < MAX_ROUNDS)
+			actor->ns[i] = actor->end_ns - start;
+		if (plan->pause_us)
+			sleep_us(plan->pause_us);
+	}
+	poke(actor->done, true);
+	while (!peek(actor->stop))
+		sleep_us(1000);
+	_exit(0);
+}
+
+struct actor *actor_start(const struct actor_plan *plan, int (*act)(void *), void *data)
+{
+	struct actor *actor;
+	pid_t pid;
+
+	if (nr_actors == MAX_ACTORS)
+		return NULL;
+	actor = shared(sizeof(*actor));
+	if (!actor)
+		return NULL;
+	pid = fork();
+	if (!pid)
+		actor_main(actor, plan, act, data);
+	if (pid < 0)
+		return NULL;
+	actor->pid = pid;
+	actors[nr_actors++] = actor;
+	/* An actor on a hogged CPU starts when it can. */
+	wait_until(100, peek(actor->ready));
+	return actor;
+}
+
+struct actor *chain_start_plan(const struct actor_plan *plan, const char *text)
+{
+	struct script script;
+
+	snprintf(script.text, sizeof(script.text), "%s", text);
+	return actor_start(plan, act_script, &script);
+}
+
+struct actor *chain_start(int policy, int prio, int cpu, const char *fmt, ...)
+{
+	struct actor_plan plan = { .policy = policy, .prio = prio, .cpu = cpu };
+	char text[2048];
+	va_list args;
+
+	va_start(args, fmt);
+	chain_text(text, sizeof(text), fmt, args);
+	va_end(args);
+	return chain_start_plan(&plan, text);
+}
+
+bool actor_wait(const struct actor *actor, unsigned int ms)
+{
+	return wait_until(ms, peek(actor->done));
+}
+
+bool actor_blocked(const struct actor *actor)
+{
+	return task_state(actor->pid) == 'D';
+}
+
+/* One that is in a deadlock for ever is left behind. */
+void actor_stop(struct actor *actor)
+{
+	if (actor->pid <= 0)
+		return;
+	poke(actor->stop, true);
+	kill(actor->pid, SIGKILL);
+	wait_until(2000, waitpid(actor->pid, NULL, WNOHANG));
+	actor->pid = 0;
+}
+
+struct work_report chain_report(int work)
+{
+	struct work_report r;
+	char buf[4096], *line;
+	int w;
+
+	if (get(DEBUGFS CHAIN "/work", buf, sizeof(buf)) > 0)
+		for (line = strtok(buf, "\n"); line; line = strtok(NULL, "\n"))
+			if (sscanf(line, "%d %d %llu %llu %llu %d", &w, &r.pid, &r.queued_ns,
+				   &r.first_ns, &r.end_ns, &r.runs) == 6 && w == work)
+				return r;
+	return (struct work_report) { };
+}
+
+static int chain_text_of(char *buf, size_t size)
+{
+	return get(DEBUGFS CHAIN "/state", buf, size);
+}
+
+long long chain_state(const char *key)
+{
+	char buf[4096];
+	const char *value;
+
+	if (chain_text_of(buf, sizeof(buf)) < 0)
+		return -1;
+	value = find_key(buf, key);
+	return value ? atoll(value) : -1;
+}
+
+/* The line "WHAT N ...": what comes after that */
+static const char *state_line(char *buf, const char *what, int n)
+{
+	char start[32];
+	char *line;
+
+	snprintf(start, sizeof(start), "%s %d ", what, n);
+	for (line = strtok(buf, "\n"); line; line = strtok(NULL, "\n"))
+		if (!strncmp(line, start, strlen(start)))
+			return line + strlen(start);
+	return NULL;
+}
+
+__u64 chain_mark_ns(int mark)
+{
+	char buf[4096];
+	const char *s;
+	__u64 ns = 0;
+
+	if (chain_text_of(buf, sizeof(buf)) < 0)
+		return 0;
+	s = state_line(buf, "mark", mark);
+	if (s)
+		sscanf(s, "%*d %llu", &ns);
+	return ns;
+}
+
+pid_t chain_owner(int mutex)
+{
+	char buf[4096];
+	const char *s;
+
+	if (chain_text_of(buf, sizeof(buf)) < 0)
+		return 0;
+	s = state_line(buf, "m", mutex);
+	return s ? atoi(s) : 0;
+}
+
+long long proxy_stat(const char *key)
+{
+	char buf[512];
+	const char *value;
+
+	if (get(DEBUGFS "sched/proxy_flush", buf, sizeof(buf)) < 0)
+		return -1;
+	value = find_key(buf, key);
+	return value ? atoll(value) : -1;
+}
+
+/* What a task is */
+
+/* The fields of /proc/PID/stat from the third on */
+static char *stat_of_task(pid_t pid, char *buf, size_t size)
+{
+	char path[64], *s;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (get(path, buf, size) < 0)
+		return NULL;
+	s = strrchr(buf, ')');
+	return s && s[1] ? s + 2 : NULL;
+}
+
+char task_state(pid_t pid)
+{
+	char buf[1024], *s = stat_of_task(pid, buf, sizeof(buf));
+
+	return s ? *s : 0;
+}
+
+/* priority, nice, rt_priority, policy */
+static void stat_fields(pid_t pid, char out[4][16])
+{
+	static const int wanted[] = { 18, 19, 40, 41 };
+	char buf[1024], *s = stat_of_task(pid, buf, sizeof(buf)), *word;
+	int field = 3, n = 0;
+
+	if (!s)
+		return;
+	word = strtok(s, " ");
+	for (; word && n < 4; word = strtok(NULL, " "), field++)
+		if (field == wanted[n])
+			snprintf(out[n++], 16, "%s", word);
+}
+
+struct identity identity_of(pid_t pid)
+{
+	struct sched_param param = { };
+	struct identity id;
+
+	memset(&id, 0, sizeof(id));
+	id.policy = sched_getscheduler(pid);
+	sched_getparam(pid, &param);
+	id.prio = param.sched_priority;
+	id.nice = getpriority(PRIO_PROCESS, pid);
+	stat_fields(pid, id.stat);
+	sched_getaffinity(pid, sizeof(id.cpus), &id.cpus);
+	return id;
+}
+
+bool same(const struct identity *a, const struct identity *b)
+{
+	return !memcmp(a, b, sizeof(*a));
+}
+
+/* Accounting */
+
+static __u64 account_of(pid_t pid, int field)
+{
+	char path[64], buf[128], *s = buf;
+	__u64 value = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", pid);
+	if (get(path, buf, sizeof(buf)) > 0)
+		for (; field >= 0; field--)
+			value = strtoull(s, &s, 10);
+	return value;
+}
+
+__u64 run_time_ns(pid_t pid)
+{
+	return account_of(pid, 0);
+}
+
+__u64 run_delay_ns(pid_t pid)
+{
+	return account_of(pid, 1);
+}
+
+/* The column of the CPU in the line "LOC:" of /proc/interrupts. */
+long long timer_interrupts(int cpu)
+{
+	static char buf[65536];
+	char *line, *s, *word;
+	int column = 0;
+
+	if (get("/proc/interrupts", buf, sizeof(buf)) < 0)
+		return -1;
+	line = strstr(buf, "LOC:");
+	if (!line)
+		return -1;
+	buf[strcspn(buf, "\n")] = '\0';
+	for (s = strtok(buf, " "); s; s = strtok(NULL, " "), column++)
+		if (!strncmp(s, "CPU", 3) && atoi(s + 3) == cpu)
+			break;
+	for (word = strtok(line + 4, " "); word && column; column--)
+		word = strtok(NULL, " ");
+	return word ? atoll(word) : -1;
+}
+
+/* Tracing */
+
+int trace_start(const char *names)
+{
+	char copy[256], *name;
+	int err;
+
+	put(TRACEFS "tracing_on", "0\n");
+	empty(TRACEFS "set_event");
+	put(TRACEFS "trace_clock", "mono\n");
+	empty(TRACEFS "trace");
+	snprintf(copy, sizeof(copy), "%s", names);
+	for (name = strtok(copy, " "); name; name = strtok(NULL, " ")) {
+		err = put(TRACEFS "set_event", "%s\n", name);
+		if (err)
+			return err;
+	}
+	return put(TRACEFS "tracing_on", "1\n");
+}
+
+/* "comm-1 [003] d..2. 12.345678: name: text" */
+static bool parse_event(char *line, struct event *e)
+{
+	char *s = strstr(line, " [");
+	unsigned long sec, usec;
+	int n = 0;
+
+	if (*line == '#' || !s)
+		return false;
+	if (sscanf(s, " [%d] %*s %lu.%lu: %31[^:]: %n", &e->cpu, &sec, &usec,
+		   e->name, &n) != 4)
+		return false;
+	e->us = sec * 1000000ULL + usec;
+	snprintf(e->text, sizeof(e->text), " %s", s + n);
+	e->text[strcspn(e->text, "\n")] = '\0';
+	return true;
+}
+
+int trace_stop(struct event *events, int max)
+{
+	char line[512];
+	FILE *file;
+	int n = 0;
+
+	put(TRACEFS "tracing_on", "0\n");
+	empty(TRACEFS "set_event");
+	file = fopen(TRACEFS "trace", "r");
+	if (!file)
+		return -errno;
+	while (n < max && fgets(line, sizeof(line), file))
+		n += parse_event(line, &events[n]);
+	fclose(file);
+	return n;
+}
+
+/* The number after " key=". */
+long long event_number(const struct event *e, const char *key)
+{
+	char pattern[40];
+	const char *s;
+
+	snprintf(pattern, sizeof(pattern), " %s=", key);
+	s = strstr(e->text, pattern);
+	return s ? atoll(s + strlen(pattern)) : -1;
+}
+
+bool event_has(const struct event *e, const char *text)
+{
+	return strstr(e->text, text);
+}
+
+/* The kernel's log */
+
+int log_lines(const char *text, char *last, size_t size)
+{
+	static int fd = -1;
+	char record[1024];
+	ssize_t n;
+	int count = 0;
+
+	if (fd < 0)
+		fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	while (fd >= 0) {
+		n = read(fd, record, sizeof(record) - 1);
+		if (n < 0 && errno == EPIPE)
+			continue;
+		if (n <= 0)
+			break;
+		record[n] = '\0';
+		if (!strstr(record, text))
+			continue;
+		count++;
+		if (last)
+			snprintf(last, size, "%s", record);
+	}
+	return count;
+}

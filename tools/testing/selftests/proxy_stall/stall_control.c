@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The knobs of the stall monitor, what they do while boosts are under way, and
+ * whether debugfs, the tracepoints and the log tell the truth.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+/* A sysctl, and the least and the greatest value that it takes */
+struct range {
+	const char *sysctl;
+	long long min;
+	long long max;
+};
+
+static const struct range ranges[] = {
+	{ "stall_monitor", 0, 1 },
+	{ "stall_monitor_threshold_us", 100, 3600000000LL },
+	{ "stall_monitor_runtime_us", 10, 1000 },	/* the period's default */
+	{ "stall_monitor_period_us", 100, 4000000 },
+	{ "stall_monitor_duration_us", 1000, 60000000 },
+};
+
+TEST_F_TIMEOUT(stall, ranges, PATIENCE)
+{
+	static const char * const nonsense[] = {
+		"abc", "12abc", "-1", "99999999999999999999999", "0x", "1.5",
+	};
+	char path[96];
+	size_t i, j;
+
+	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+		const struct range *r = &ranges[i];
+		long long was = stall(r->sysctl);
+
+		TH_LOG("%s: %lld..%lld", r->sysctl, r->min, r->max);
+		snprintf(path, sizeof(path), SYSCTL "%s", r->sysctl);
+		EXPECT_LE(r->min, was);
+		EXPECT_GE(r->max, was);
+		EXPECT_EQ(-EINVAL, set(r->sysctl, r->min - 1));
+		EXPECT_EQ(-EINVAL, set(r->sysctl, r->max + 1));
+		for (j = 0; j < ARRAY_SIZE(nonsense); j++)
+			EXPECT_EQ(-EINVAL, put(path, "%s\n", nonsense[j]));
+		EXPECT_EQ(was, stall(r->sysctl));
+		EXPECT_EQ(0, set(r->sysctl, r->max));
+		EXPECT_EQ(r->max, stall(r->sysctl));
+		if (strcmp(r->sysctl, "stall_monitor_period_us")) {
+			EXPECT_EQ(0, set(r->sysctl, r->min));
+			EXPECT_EQ(r->min, stall(r->sysctl));
+		}
+		EXPECT_EQ(0, set(r->sysctl, was));
+	}
+}
+
+/* From either side */
+TEST_F_TIMEOUT(stall, runtime_within_period, PATIENCE)
+{
+	ASSERT_EQ(0, set("stall_monitor_period_us", 1000));
+	ASSERT_EQ(0, set("stall_monitor_runtime_us", 500));
+	EXPECT_EQ(-EINVAL, set("stall_monitor_runtime_us", 1001));
+	EXPECT_EQ(500, stall("stall_monitor_runtime_us"));
+	EXPECT_EQ(-EINVAL, set("stall_monitor_period_us", 499));
+	EXPECT_EQ(1000, stall("stall_monitor_period_us"));
+	EXPECT_EQ(0, set("stall_monitor_period_us", 500));
+	EXPECT_EQ(0, set("stall_monitor_runtime_us", 100));
+	EXPECT_EQ(0, set("stall_monitor_period_us", 100));
+	EXPECT_EQ(-EINVAL, set("stall_monitor_period_us", 99));
+	EXPECT_EQ(100, stall("stall_monitor_period_us"));
+	EXPECT_EQ(100, stall("stall_monitor_runtime_us"));
+}
+
+/* None that starves already has to wait for what was set before. */
+TEST_F_TIMEOUT(stall, threshold_takes_effect_at_once, PATIENCE)
+{
+	struct hog *hog;
+	int fd;
+
+	set("stall_monitor_threshold_us", 3600000000LL);
+	fd = kthread_start(self->cpu, "fifo", 1, "bound");
+	ASSERT_LE(0, fd);
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, kthread_burn(fd, 20));
+	sleep_us(300000);
+	EXPECT_EQ(0, kthread_get(fd, "first_ns"));
+	ASSERT_EQ(0, set("stall_monitor_threshold_us", 20000));
+	EXPECT_TRUE(wait_until(500, kthread_get(fd, "first_ns") > 0));
+	EXPECT_TRUE(hog_running(hog));
+}
+
+static int ended(const struct event *events, int n, int pid, const char *reason)
+{
+	char text[32];
+	int i, count = 0;
+
+	snprintf(text, sizeof(text), "reason=%s ", reason);
+	for (i = 0; i < n; i++)
+		count += !strcmp(events[i].name, "stall_boost_end") &&
+			 event_number(&events[i], "pid") == pid &&
+			 event_has(&events[i], text);
+	return count;
+}
+
+static int start_burning(int cpu)
+{
+	int fd = kthread_start(cpu, "other", 0, "bound");
+
+	if (fd >= 0)
+		kthread_burn(fd, FOREVER_US);
+	return fd;
+}
+
+TEST_F_TIMEOUT(stall, duration_takes_effect_at_once, PATIENCE)
+{
+	static struct event events[MAX_EVENTS];
+	struct hog *hog;
+	int fd, pid, n;
+
+	set("stall_monitor_duration_us", 60000000);
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	trace_start("stall_monitor:stall_boost_end");
+	fd = start_burning(self->cpu);
+	ASSERT_LE(0, fd);
+	pid = kthread_get(fd, "pid");
+	ASSERT_TRUE(wait_until(HOG_MS, boosted_pid(self->cpu) == pid));
+	sleep_us(50000);
+	EXPECT_EQ(pid, boosted_pid(self->cpu));
+	ASSERT_EQ(0, set("stall_monitor_threshold_us", 60000000));
+	ASSERT_EQ(0, set("stall_monitor_duration_us", 1000));
+	EXPECT_TRUE(wait_until(500, boosted_pid(self->cpu) == -1));
+	EXPECT_TRUE(hog_running(hog));
+	n = trace_stop(events, MAX_EVENTS);
+	EXPECT_EQ(1, ended(events, n, pid, "duration"));
+}
+
+TEST_F_TIMEOUT(stall, off_and_on_while_boosting, PATIENCE)
+{
+	static struct event events[MAX_EVENTS];
+	__u64 ran;
+	struct hog *hog;
+	int fd, pid, n, i;
+
+	set("stall_monitor_duration_us", 60000000);
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	trace_start("stall_monitor:stall_boost_end");
+	fd = start_burning(self->cpu);
+	ASSERT_LE(0, fd);
+	pid = kthread_get(fd, "pid");
+	for (i = 0; i < 3; i++) {
+		ASSERT_TRUE(wait_until(HOG_MS, boosted_pid(self->cpu) == pid));
+		ASSERT_EQ(0, set("stall_monitor", 0));
+		/* Not soon: at once */
+		EXPECT_EQ(-1, boosted_pid(self->cpu));
+		ran = run_time_ns(pid);
+		sleep_us(100000);
+		EXPECT_EQ(ran, run_time_ns(pid));
+		EXPECT_EQ(-1, boosted_pid(self->cpu));
+		ASSERT_EQ(0, set("stall_monitor", 1));
+	}
+	ASSERT_TRUE(wait_until(HOG_MS, boosted_pid(self->cpu) == pid));
+	ASSERT_EQ(0, kthread_command(fd, "stop"));
+	EXPECT_TRUE(hog_running(hog));
+	n = trace_stop(events, MAX_EVENTS);
+	EXPECT_EQ(3, ended(events, n, pid, "paused"));
+}
+
+/* Any valid value, and some that are not, in any order */
+static void change_everything(void)
+{
+	srand(1);
+	for (;;) {
+		set("stall_monitor", rand() % 4 ? 1 : 0);
+		set("stall_monitor_threshold_us", 100 + rand() % 20000);
+		set("stall_monitor_runtime_us", rand() % 1000);
+		set("stall_monitor_period_us", rand() % 4000);
+		set("stall_monitor_duration_us", 1000 + rand() % 20000);
+	}
+}
+
+TEST_F_TIMEOUT(stall, change_everything_while_boosting, PATIENCE)
+{
+	struct program busy = { .rounds = 1000000, .burn_us = 30, .sleep_us = 100 };
+	pid_t changer[2];
+	long long boosts;
+	struct hog *hog;
+	int fds[4], i;
+
+	boosts = stat_of(self->cpu, "boosts");
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	for (i = 0; i < 4; i++) {
+		fds[i] = kthread_start(self->cpu, i % 2 ? "fifo" : "other", i % 2, "bound");
+		ASSERT_LE(0, fds[i]);
+		ASSERT_EQ(0, i < 2 ? kthread_run(fds[i], busy) :
+			  kthread_burn(fds[i], FOREVER_US));
+	}
+	for (i = 0; i < 2; i++) {
+		changer[i] = fork();
+		if (!changer[i])
+			change_everything();
+	}
+	sleep_us(1500000);
+	for (i = 0; i < 2; i++) {
+		kill(changer[i], SIGKILL);
+		waitpid(changer[i], NULL, 0);
+	}
+	EXPECT_LT(boosts, stat_of(self->cpu, "boosts"));
+
+	/* It works as ever. */
+	set("stall_monitor_threshold_us", 20000);
+	set("stall_monitor_duration_us", 10000);
+	set("stall_monitor", 1);
+	for (i = 3; i >= 0; i--)
+		EXPECT_EQ(0, kthread_command(fds[i], "stop"));
+	EXPECT_LT(0, work_flush(self->cpu, 20));
+	EXPECT_TRUE(hog_running(hog));
+}
+
+static int known(const int *pids, int n, int pid)
+{
+	while (n--)
+		if (pids[n] == pid)
+			return 1;
+	return 0;
+}
+
+/* Counts, pids and times, of works, of kthreads and of more than one boost */
+TEST_F_TIMEOUT(stall, trace_and_debugfs_agree, PATIENCE)
+{
+	long long detected, boosts, boost_ns, fired;
+	long long seen_detected = 0, starts = 0, ends = 0, run_ns = 0, longest = 0;
+	static struct event events[MAX_EVENTS];
+	int pids[5], fd, pid, hog_pid, i, n;
+	struct hog *hog;
+
+	set("stall_monitor_duration_us", 5000);
+	fd = kthread_start(self->cpu, "fifo", 1, "bound");
+	ASSERT_LE(0, fd);
+	pids[0] = kthread_get(fd, "pid");
+	detected = stat_of(self->cpu, "detected");
+	boosts = stat_of(self->cpu, "boosts");
+	boost_ns = stat_of(self->cpu, "boost_ns");
+	fired = stat_of(self->cpu, "timer_fired");
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	hog_pid = hog->pid;
+	ASSERT_EQ(0, trace_start("stall_monitor"));
+	ASSERT_EQ(0, kthread_burn(fd, 2000));
+	ASSERT_EQ(0, kthread_command(fd, "wait"));
+	for (i = 1; i < 5; i++)
+		pids[i] = work_flush(self->cpu, 10);
+	EXPECT_TRUE(hog_running(hog));
+	hog_stop(hog);
+	EXPECT_TRUE(wait_until(1000, stat_of(self->cpu, "waiting") == 0 &&
+			       boosted_pid(self->cpu) == -1));
+	n = trace_stop(events, MAX_EVENTS);
+
+	for (i = 0; i < n; i++) {
+		const struct event *e = &events[i];
+
+		if (event_number(e, "cpu") != self->cpu)
+			continue;
+		pid = event_number(e, "pid");
+		/* Others of the CPU starve as well, but they are kthreads. */
+		if (!strcmp(e->name, "stall_detected")) {
+			seen_detected++;
+			EXPECT_EQ(hog_pid, event_number(e, "curr_pid"));
+			EXPECT_LE(20000 * 1000, event_number(e, "wait_ns"));
+			if (event_number(e, "wait_ns") > longest)
+				longest = event_number(e, "wait_ns");
+		} else if (!strcmp(e->name, "stall_boost_start")) {
+			starts++;
+		} else {
+			ends++;
+			run_ns += event_number(e, "run_ns");
+			EXPECT_LT(0, event_number(e, "slices"));
+		}
+		if (known(pids, 5, pid))
+			TH_LOG("%s%s", e->name, e->text);
+	}
+	for (i = 0; i < 5; i++) {
+		EXPECT_LT(0, pids[i]);
+		EXPECT_LT(0, ended(events, n, pids[i], "blocked"));
+	}
+	/* 2000 us in slices of 40, five slices a boost, where time is exact */
+	EXPECT_LE(lab_exact_time() ? 9 : 1, ended(events, n, pids[0], "duration"));
+	EXPECT_LE(5, starts);
+	EXPECT_EQ(starts, ends);
+	EXPECT_EQ(seen_detected, stat_of(self->cpu, "detected") - detected);
+	EXPECT_EQ(starts, stat_of(self->cpu, "boosts") - boosts);
+	EXPECT_EQ(run_ns, stat_of(self->cpu, "boost_ns") - boost_ns);
+	EXPECT_LE(longest, stat_of(self->cpu, "longest_wait_ns"));
+	EXPECT_LE(starts, stat_of(self->cpu, "timer_fired") - fired);
+	EXPECT_EQ(0, stat_of(self->cpu, "waiting"));
+}
+
+TEST_F_TIMEOUT(stall, state_is_told, PATIENCE)
+{
+	char state[32] = "";
+	struct hog *hog;
+	int fd, pid;
+
+	EXPECT_EQ(0, state_of(self->cpu, state, sizeof(state)));
+	EXPECT_STREQ("idle", state);
+	set("stall_monitor_threshold_us", 300000);
+	set("stall_monitor_duration_us", 60000000);
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	fd = start_burning(self->cpu);
+	ASSERT_LE(0, fd);
+	pid = kthread_get(fd, "pid");
+	EXPECT_TRUE(wait_until(100, stat_of(self->cpu, "waiting") == 1));
+	EXPECT_EQ(0, state_of(self->cpu, state, sizeof(state)));
+	EXPECT_STREQ("watching", state);
+	EXPECT_TRUE(wait_until(HOG_MS, boosted_pid(self->cpu) == pid));
+	EXPECT_EQ(0, state_of(self->cpu, state, sizeof(state)));
+	EXPECT_STREQ("boosting", state);
+	EXPECT_EQ(0, kthread_command(fd, "stop"));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(wait_until(1000, boosted_pid(self->cpu) == -1));
+	EXPECT_TRUE(wait_until(1000, stat_of(self->cpu, "waiting") == 0));
+	EXPECT_EQ(0, state_of(self->cpu, state, sizeof(state)));
+	EXPECT_STREQ("idle", state);
+}
+
+/* Who waits, where, behind whom; and who waits for it */
+TEST_F_TIMEOUT(stall, report_in_the_log, PATIENCE)
+{
+	char line[1024] = "", want[64];
+	struct hog *hog;
+	int pid;
+
+	printf("# expect-console: stall_monitor: CPU\n");
+	/* Other tests may have used up what the rate limit allows. */
+	sleep_us(6000000);
+	log_lines("stall_monitor: CPU", NULL, 0);
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	/* Long enough that it is still waited for when the line is printed */
+	pid = work_flush(self->cpu, 3000);
+	ASSERT_LT(0, pid);
+	EXPECT_TRUE(hog_running(hog));
+	snprintf(want, sizeof(want), "waited for by stall_control (pid %d)", getpid());
+	EXPECT_TRUE(wait_until(1000, log_lines(want, line, sizeof(line))));
+	TH_LOG("%s", line);
+	snprintf(want, sizeof(want), "stall_monitor: CPU%d: kworker", self->cpu);
+	EXPECT_NE(NULL, strstr(line, want));
+	snprintf(want, sizeof(want), "(pid %d) waited 2", pid);
+	EXPECT_NE(NULL, strstr(line, want));
+	snprintf(want, sizeof(want), "behind stall_control (pid %d,", hog->pid);
+	EXPECT_NE(NULL, strstr(line, want));
+}
+
+/* Deadline bandwidth */
+
+#ifndef SCHED_DEADLINE
+#define SCHED_DEADLINE	6
+#endif
+
+struct deadline_attr {
+	__u32 size;
+	__u32 policy;
+	__u64 flags;
+	__s32 nice;
+	__u32 priority;
+	__u64 runtime;
+	__u64 deadline;
+	__u64 period;
+};
+
+/* A task that has the CPU's bandwidth, in per mille, and does not use it */
+static pid_t reserve(int cpu, unsigned int per_mille)
+{
+	struct deadline_attr attr = {
+		.size = sizeof(attr), .policy = SCHED_DEADLINE,
+		.runtime = per_mille * 100000ULL,
+		.deadline = 100000000, .period = 100000000,
+	};
+	int status, ready[2];
+	char ok = 0;
+	pid_t pid;
+
+	if (pipe(ready))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		pin(cpu);
+		ok = !syscall(SYS_sched_setattr, 0, &attr, 0);
+		if (write(ready[1], &ok, 1) == 1 && ok)
+			pause();
+		_exit(0);
+	}
+	if (read(ready[0], &ok, 1) != 1)
+		ok = 0;
+	close(ready[0]);
+	close(ready[1]);
+	if (ok)
+		return pid;
+	waitpid(pid, &status, 0);
+	return -1;
+}
+
+static void release(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* Takes all but less than one per cent. */
+static int fill(int cpu, pid_t *pids, int max)
+{
+	unsigned int per_mille;
+	int n = 0;
+
+	for (per_mille = 512; per_mille >= 8; per_mille /= 2)
+		while (n < max) {
+			pids[n] = reserve(cpu, per_mille);
+			if (pids[n] < 0)
+				break;
+			n++;
+		}
+	return n;
+}
+
+/* A task bound to the CPU may be a deadline task only if none other is near. */
+static bool deadline_possible(int cpu)
+{
+	pid_t pid = reserve(cpu, 10);
+
+	if (pid > 0)
+		release(pid);
+	return pid > 0;
+}
+
+TEST_F_TIMEOUT(stall, busy_when_bandwidth_is_gone, PATIENCE)
+{
+	struct hog *hog;
+	pid_t pids[32];
+	int n;
+
+	ASSERT_EQ(0, set("sched_rt_runtime_us", 950000));
+	if (!deadline_possible(self->cpu))
+		SKIP(return, "no deadline task on CPU %d alone", self->cpu);
+	n = fill(self->cpu, pids, 32);
+	ASSERT_LT(0, n);
+	EXPECT_EQ(-EBUSY, set("stall_monitor_runtime_us", 900));
+	EXPECT_EQ(40, stall("stall_monitor_runtime_us"));
+	EXPECT_EQ(-EBUSY, set("stall_monitor_period_us", 100));
+	EXPECT_EQ(1000, stall("stall_monitor_period_us"));
+	/* Less is always possible, and what was, goes on. */
+	EXPECT_EQ(0, set("stall_monitor_runtime_us", 20));
+	EXPECT_EQ(0, set("stall_monitor_runtime_us", 40));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	EXPECT_LT(0, work_flush(self->cpu, 20));
+	EXPECT_TRUE(hog_running(hog));
+	/* Not at once: the bandwidth of the dead is theirs until their deadline. */
+	while (n--)
+		release(pids[n]);
+	EXPECT_TRUE(wait_until(1000, !set("stall_monitor_runtime_us", 900)));
+}
+
+TEST_F_TIMEOUT(stall, enabling_is_refused, PATIENCE)
+{
+	long long boosts, detected;
+	char line[1024] = "";
+	struct hog *hog;
+	pid_t pids[32];
+	int n, fd;
+
+	ASSERT_EQ(0, set("stall_monitor", 0));
+	ASSERT_EQ(0, set("sched_rt_runtime_us", 950000));
+	if (!deadline_possible(self->cpu))
+		SKIP(return, "no deadline task on CPU %d alone", self->cpu);
+	n = fill(self->cpu, pids, 32);
+	ASSERT_LT(0, n);
+	printf("# expect-console: stall_monitor: CPUs\n");
+	log_lines("stall_monitor: ", NULL, 0);
+	set("stall_monitor", 1);
+	ASSERT_EQ(1, stall("stall_monitor"));
+	if (!log_lines("stall_monitor: ", line, sizeof(line))) {
+		EXPECT_LE(0, stat_of(self->cpu, "waiting"));
+		SKIP(return, "a pause keeps the bandwidth");
+	}
+	TH_LOG("%s", line);
+	fd = kthread_start(self->cpu, "other", 0, "bound");
+	ASSERT_LE(0, fd);
+	detected = stat_of(self->cpu, "detected");
+	boosts = stat_of(self->cpu, "boosts");
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, kthread_burn(fd, 20));
+	/* Seen and told, and no more. */
+	EXPECT_TRUE(wait_until(1000, stat_of(self->cpu, "detected") > detected));
+	sleep_us(100000);
+	EXPECT_EQ(boosts, stat_of(self->cpu, "boosts"));
+	EXPECT_EQ(0, kthread_get(fd, "first_ns"));
+	EXPECT_TRUE(hog_running(hog));
+	hog_stop(hog);
+	while (n--)
+		release(pids[n]);
+
+	/* Bandwidth has returned: it is asked for again, and enough. */
+	ASSERT_EQ(0, kthread_command(fd, "wait"));
+	sleep_us(200000);
+	ASSERT_EQ(0, set("stall_monitor", 0));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, kthread_burn(fd, 20));
+	ASSERT_EQ(0, set("stall_monitor", 1));
+	EXPECT_EQ(0, kthread_command(fd, "wait"));
+	EXPECT_TRUE(hog_running(hog));
+}
+
+TEST_HARNESS_MAIN
