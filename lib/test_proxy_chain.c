@@ -164,6 +164,7 @@ static const struct wq_name {
 	{ "unbound",	WQ_UNBOUND },
 	{ "max1",	WQ_PERCPU, 1 },
 	{ "umax1",	WQ_UNBOUND, 1 },
+	{ "sysfs1",	WQ_UNBOUND | WQ_SYSFS, 1 },
 	{ "ordered" },
 	{ "bh",		WQ_PERCPU | WQ_BH },
 };

@@ -252,17 +252,29 @@ static void proxy_wake_awaiting_one(struct proxy_waker *waker, struct task_struc
 /* So many sleepers a wakeup passes over; the next ones it wakes. */
 #define PROXY_AWAKE_TODO	8
 
+/*
+ * Does @owner need what the weak @p can lend? Not if it has as large a share of
+ * the same group's time.
+ */
+static bool proxy_weak_helps(struct task_struct *p, struct task_struct *owner)
+{
+	return proxy_weak(owner) &&
+	       (task_group(p) != task_group(owner) ||
+		READ_ONCE(p->se.load.weight) > READ_ONCE(owner->se.load.weight));
+}
+
 struct proxy_awaited {
 	struct task_struct	*task;
 	bool			over_flush;
 };
 
 /*
- * Wake of those who await @it whoever should look again, and put those on @todo
- * who sleep on but may be awaited in turn. Returns how many there are then.
+ * @owner has woken up. Wake of those who await @it, that is @owner or one who
+ * awaits it, whoever should look again, and put those on @todo who sleep on but
+ * may be awaited in turn. Returns how many there are then.
  */
-static int proxy_wake_awaiting(struct proxy_waker *waker, struct proxy_awaited it,
-			       struct proxy_awaited *todo, int n)
+static int proxy_wake_awaiting(struct proxy_waker *waker, struct task_struct *owner,
+			       struct proxy_awaited it, struct proxy_awaited *todo, int n)
 {
 	struct proxy_bucket *b = proxy_bucket(it.task);
 	struct task_struct *p, *weak = NULL;
@@ -281,7 +293,7 @@ static int proxy_wake_awaiting(struct proxy_waker *waker, struct proxy_awaited i
 			continue;
 		}
 		flush = it.over_flush || blocked_on_strong_only(READ_ONCE(p->blocked_on));
-		if (!flush && (!weak || p->prio < weak->prio))
+		if (!flush && (!weak || p->prio < weak->prio) && proxy_weak_helps(p, owner))
 			weak = p;
 		left = true;
 		if (!(READ_ONCE(p->proxy_flags) & PROXY_AWAITED))
@@ -303,9 +315,10 @@ static int proxy_wake_awaiting(struct proxy_waker *waker, struct proxy_awaited i
  * @task: has become runnable, or is no longer what somebody waits for
  *
  * The strong ones will lend to it. Of the weak ones, that wait for a mutex, one
- * is enough: a crowd would come running at each wakeup of an owner that sleeps
- * often. The weak ones that would have to lend along a flush sleep on. But
- * those who await one that sleeps on are looked for in turn.
+ * is enough, and none if @task is no weaker: a crowd would come running at each
+ * wakeup of an owner that sleeps often. The weak ones that would have to lend
+ * along a flush sleep on. But those who await one that sleeps on are looked for
+ * in turn.
  *
  * Context: interrupts disabled. rq->lock may be held.
  */
@@ -322,7 +335,7 @@ void __proxy_awake(struct task_struct *task)
 	todo[n++] = (struct proxy_awaited){ task, false };
 	while (n && limit--) {
 		n--;
-		n = proxy_wake_awaiting(waker, todo[n], todo, n);
+		n = proxy_wake_awaiting(waker, task, todo[n], todo, n);
 	}
 	if (waker->nr)
 		irq_work_queue(&waker->work);

@@ -98,6 +98,38 @@ TEST_F_TIMEOUT(fallback, bh_work, PATIENCE)
 }
 
 /*
+ * The workqueue's one active work is another pool's, and starves there: where
+ * the work that it holds back is, nobody has anything to do.
+ */
+#define WQ_SYSFS	"/sys/devices/virtual/workqueue/"
+
+TEST_F_TIMEOUT(fallback, held_back_by_another_pool, PATIENCE)
+{
+	long long no_owner = proxy_stat("no_owner");
+	struct work_report r;
+	struct actor *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	ASSERT_EQ(0, chain_work(1, "burn 20"));
+	/* A pool for each CPU */
+	ASSERT_EQ(0, put(WQ_SYSFS "cpumask", "f\n"));
+	ASSERT_EQ(0, put(WQ_SYSFS "chain_sysfs1/affinity_scope", "cpu\n"));
+	ASSERT_EQ(0, put(WQ_SYSFS "chain_sysfs1/affinity_strict", "1\n"));
+	/* The pool's first worker creates the second one. */
+	ASSERT_EQ(0, chain_run("queue 1 @ sysfs1; flush 1"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, chain_run("queue 1 @ sysfs1"));
+	w = STRONG("queue 0 %d sysfs1; flush 0", H_CPU);
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(rescued(w, hog, self->threshold_us + 1000));
+	r = chain_report(1);
+	EXPECT_LE(self->threshold_us * 1000ULL, r.first_ns - r.queued_ns);
+	EXPECT_LT(no_owner, proxy_stat("no_owner"));
+}
+
+/*
  * The pool's last idle worker waits for kthreadd, which starves, and so does
  * what kthreadd creates: a threshold for each.
  */

@@ -730,6 +730,23 @@ TEST_F_TIMEOUT(chain, several_waiters, PATIENCE)
 	EXPECT_TRUE(nothing_stays(hog));
 }
 
+/* Among tasks of the fair class, too, the one that has less gets what the other has. */
+TEST_F_TIMEOUT(chain, fair_owner_wakes_behind_others, PATIENCE)
+{
+	struct actor *h, *w;
+
+	h = chain_start(SCHED_IDLE, 0, 2, "lock 1; mark 1; sleep 40000; mark 2; burn 20000");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	ASSERT_NE(NULL, chain_start(SCHED_OTHER, 0, 2, "burn 4000000"));
+	w = WEAK("lock 1");
+	ASSERT_NE(NULL, w);
+	ASSERT_TRUE(blocks(w));
+	EXPECT_FALSE(!!chain_mark_ns(2));
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(in_time(chain_mark_ns(1), w->end_ns, 140000));
+}
+
 /* The lent-to worker blocks on a mutex, whose owner starves. */
 TEST_F_TIMEOUT(chain, worker_blocks_on_a_mutex, PATIENCE)
 {
