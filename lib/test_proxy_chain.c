@@ -60,7 +60,7 @@
 #include <linux/workqueue.h>
 #include <linux/ww_mutex.h>
 
-#define NR_OBJECTS	32
+#define NR_OBJECTS	64
 #define MAX_SCRIPT	2048
 #define MAX_US		(60 * USEC_PER_SEC)
 #define POLL_US		100

@@ -53,13 +53,14 @@
  *         mutex->wait_lock
  *           p->blocked_lock
  *             proxy_bucket::lock
+ *               proxy_waker::lock
  *
  * The walk holds rq->lock and needs, for one edge at a time, p->blocked_lock
  * and the lock that keeps the owner what it is. For a task that is not queued
  * on this runqueue, it has to start with p->blocked_lock: nothing else keeps
  * the object alive. What nests outside of that, it may only trylock. When that
- * fails it drops rq->lock, lets the other make progress, and picks again. No
- * two blocked_locks and no two buckets are ever held together.
+ * fails it drops rq->lock, lets the other make progress, and picks again. It
+ * never holds two blocked_locks, and nobody two buckets.
  *
  * Tasks that were found as an owner are used under RCU: interrupts are disabled
  * all along. ->proxy_awaits is compared and hashed, never dereferenced. A task
@@ -129,10 +130,12 @@ static struct proxy_bucket *proxy_bucket(struct task_struct *awaited)
  * Wakeups that cannot be done here and now, under rq->lock. A wake_q takes any
  * number, but a task that is on somebody's already is woken by that somebody,
  * who may be starving: so it is for the few that the array has no room for.
- * Used by its own CPU with interrupts disabled.
+ * Filled by its own CPU with interrupts disabled, and emptied there but when
+ * that CPU has gone offline: ->lock, a leaf, is for that.
  */
 struct proxy_waker {
 	struct irq_work		work;
+	raw_spinlock_t		lock;
 	int			nr;
 	struct task_struct	*tasks[8];
 	struct wake_q_head	wake_q;
@@ -144,25 +147,43 @@ static void proxy_waker_func(struct irq_work *work)
 	struct wake_q_head wake_q;
 
 	/* The wakeups may add to both; then this is queued again. */
-	while (waker->nr) {
-		struct task_struct *p = waker->tasks[--waker->nr];
+	for (;;) {
+		struct task_struct *p;
 
+		scoped_guard (raw_spinlock, &waker->lock) {
+			p = waker->nr ? waker->tasks[--waker->nr] : NULL;
+			if (!p) {
+				wake_q.first = waker->wake_q.first;
+				if (wake_q.first)
+					wake_q_init(&waker->wake_q);
+			}
+		}
+		if (!p)
+			break;
 		wake_up_process(p);
 		put_task_struct(p);
 	}
-	wake_q.first = waker->wake_q.first;
-	if (wake_q.first) {
-		wake_q_init(&waker->wake_q);
+	if (wake_q.first)
 		wake_up_q(&wake_q);
-	}
 }
 
 static DEFINE_PER_CPU(struct proxy_waker, proxy_waker) = {
 	.work = IRQ_WORK_INIT_HARD(proxy_waker_func),
+	.lock = __RAW_SPIN_LOCK_UNLOCKED(proxy_waker.lock),
 };
+
+/* A CPU that goes offline wakes others to its end, but runs no irq_work. */
+static void proxy_waker_start(struct proxy_waker *waker)
+{
+	if (likely(cpu_online(smp_processor_id())))
+		irq_work_queue(&waker->work);
+	else
+		irq_work_queue_on(&waker->work, cpumask_any(cpu_online_mask));
+}
 
 static void proxy_wake_add(struct proxy_waker *waker, struct task_struct *p)
 {
+	guard(raw_spinlock)(&waker->lock);
 	if (waker->nr < ARRAY_SIZE(waker->tasks)) {
 		waker->tasks[waker->nr++] = get_task_struct(p);
 	} else {
@@ -186,12 +207,20 @@ void proxy_wake_later(struct task_struct *p)
 
 	lockdep_assert_irqs_disabled();
 	proxy_wake_add(waker, p);
-	irq_work_queue(&waker->work);
+	proxy_waker_start(waker);
+}
+
+/* @p leaves its bucket, whose lock is held. */
+static void proxy_left(struct task_struct *p, struct task_struct *awaits)
+{
+	hlist_del_init(&p->proxy_node);
+	smp_store_release(&p->proxy_awaits, awaits);	/* pairs with proxy_forget() */
 }
 
 static void proxy_forget(struct task_struct *p)
 {
-	struct task_struct *awaited = READ_ONCE(p->proxy_awaits);
+	/* Pairs with proxy_left(): who finds it gone may put it into another bucket. */
+	struct task_struct *awaited = smp_load_acquire(&p->proxy_awaits);
 	struct proxy_bucket *b;
 
 	if (!awaited || awaited == PROXY_LEND_AGAIN)
@@ -201,19 +230,14 @@ static void proxy_forget(struct task_struct *p)
 	/* It may have been taken off in between; nobody can put it back. */
 	if (p->proxy_awaits != awaited)
 		return;
-	hlist_del_init(&p->proxy_node);
-	WRITE_ONCE(p->proxy_awaits, NULL);
+	proxy_left(p, NULL);
 }
 
-/**
- * proxy_await_any - put a blocked task down to be woken when another one is
- * @p: the task, with its edge locked, that is with its blocked_lock held
- * @owner: the task to await, under RCU
- *
- * Only who holds @p's blocked_lock puts it down. It is taken off under the
- * bucket's lock alone.
+/*
+ * Put @p down to be woken when @owner is. Only who holds @p's blocked_lock puts
+ * it down. It is taken off under the bucket's lock alone.
  */
-void proxy_await_any(struct task_struct *p, struct task_struct *owner)
+static void proxy_put_down(struct task_struct *p, struct task_struct *owner)
 {
 	struct proxy_bucket *b = proxy_bucket(owner);
 
@@ -227,31 +251,6 @@ void proxy_await_any(struct task_struct *p, struct task_struct *owner)
 	WRITE_ONCE(owner->proxy_flags, owner->proxy_flags | PROXY_AWAITED);
 }
 
-/**
- * proxy_await - put a blocked task down to be woken when a sleeping one is
- * @p: the task, with its edge locked
- * @owner: the task to await, under RCU
- *
- * Return: true if @owner sleeps and will see @p; false if it is on a runqueue.
- */
-bool proxy_await(struct task_struct *p, struct task_struct *owner)
-{
-	proxy_await_any(p, owner);
-	/* Pairs with proxy_awake(). */
-	smp_mb();
-	return !task_is_runnable(owner);
-}
-
-static void proxy_wake_awaiting_one(struct proxy_waker *waker, struct task_struct *p)
-{
-	hlist_del_init(&p->proxy_node);
-	WRITE_ONCE(p->proxy_awaits, PROXY_LEND_AGAIN);
-	proxy_wake_add(waker, p);
-}
-
-/* So many sleepers a wakeup passes over; the next ones it wakes. */
-#define PROXY_AWAKE_TODO	8
-
 /*
  * Does @owner need what the weak @p can lend? Not if it has as large a share of
  * the same group's time.
@@ -262,6 +261,49 @@ static bool proxy_weak_helps(struct task_struct *p, struct task_struct *owner)
 	       (task_group(p) != task_group(owner) ||
 		READ_ONCE(p->se.load.weight) > READ_ONCE(owner->se.load.weight));
 }
+
+/**
+ * proxy_await - put a blocked task down to be woken when a sleeping one is
+ * @p: the task, with its edge locked
+ * @owner: the task to await, under RCU
+ * @donor: who would lend
+ *
+ * Return: true if @owner sleeps and will see @p, or @donor could not help it;
+ * false if it is on a runqueue.
+ */
+bool proxy_await(struct task_struct *p, struct task_struct *owner, struct task_struct *donor)
+{
+	if (proxy_weak(donor) && !proxy_weak_helps(donor, owner))
+		return true;
+	proxy_put_down(p, owner);
+	/* Pairs with proxy_awake(). */
+	smp_mb();
+	return !task_is_runnable(owner);
+}
+
+static void proxy_wake_awaiting_one(struct proxy_waker *waker, struct task_struct *p)
+{
+	proxy_left(p, PROXY_LEND_AGAIN);
+	proxy_wake_add(waker, p);
+}
+
+/**
+ * proxy_await_blocked - put a blocked task down to be woken when another one is
+ * @p: the task, with its edge locked
+ * @owner: the task to await, under RCU, which was seen to be blocked itself
+ *
+ * Return: true if @owner is, and will see @p; false if it has been woken.
+ */
+bool proxy_await_blocked(struct task_struct *p, struct task_struct *owner)
+{
+	proxy_put_down(p, owner);
+	/* As in proxy_await(): proxy_unblock() comes before proxy_awake(). */
+	smp_mb();
+	return READ_ONCE(owner->blocked_on);
+}
+
+/* So many sleepers a wakeup passes over; the next ones it wakes. */
+#define PROXY_AWAKE_TODO	8
 
 struct proxy_awaited {
 	struct task_struct	*task;
@@ -337,8 +379,11 @@ void __proxy_awake(struct task_struct *task)
 		n--;
 		n = proxy_wake_awaiting(waker, task, todo[n], todo, n);
 	}
-	if (waker->nr)
-		irq_work_queue(&waker->work);
+	/* Too many: let them tell the rest when they wake up. */
+	while (n)
+		proxy_wake_add(waker, todo[--n].task);
+	if (READ_ONCE(waker->nr))
+		proxy_waker_start(waker);
 }
 
 /*
@@ -365,6 +410,13 @@ void __proxy_task_dead(struct task_struct *p)
 {
 	guard(irqsave)();
 	proxy_forget(p);
+}
+
+void __sched_proxy_recheck(void)
+{
+	guard(irqsave)();
+	if (READ_ONCE(this_rq()->donor) != current)
+		set_need_resched_current();
 }
 
 static void lock_mutex_edge(struct blocked_edge *edge, struct mutex *mutex)
@@ -515,7 +567,7 @@ bool proxy_walk_hop(struct proxy_walk *walk, const struct blocked_edge *edge)
 		walk->promoted += proxy_weak(edge->task);
 	}
 	walk->depth++;
-	if (edge->owner == walk->mark || walk->depth >= PROXY_MAX_DEPTH)
+	if (edge->owner == walk->mark || walk->depth > PROXY_MAX_DEPTH)
 		return false;
 	if (walk->depth == walk->next_mark) {
 		walk->mark = edge->owner;
@@ -589,6 +641,12 @@ struct proxy_cycle_report {
 		const char	*lock;		/* its name, if lockdep knows one */
 	} hop[PROXY_CYCLE_SHOW];
 	char		symbol[KSYM_SYMBOL_LEN];
+	/* All of them, as they were in the first round */
+	struct {
+		struct task_struct	*task;
+		unsigned long		on;
+		unsigned long		switches;
+	} seen[PROXY_MAX_DEPTH];
 };
 
 /* The name of a lock, or "": never its bare address. */
@@ -625,10 +683,9 @@ static struct proxy_cycle_report proxy_cycle_report = {
 	.work = IRQ_WORK_INIT(proxy_cycle_print),
 };
 
-static void report_hop(struct proxy_cycle_report *r, struct blocked_edge *edge)
+static void report_hop(struct proxy_cycle_report *r, int i, struct blocked_edge *edge)
 {
 	struct task_struct *p = edge->task;
-	int i = r->length++;
 
 	if (i >= PROXY_CYCLE_SHOW)
 		return;
@@ -658,18 +715,81 @@ static void trace_cycle(struct proxy_cycle_report *r, struct task_struct *member
 	trace_sched_proxy_cycle(member, r->length, chain);
 }
 
-static void mark_cycle(struct task_struct *member, int length)
+static unsigned long nr_switches_of(struct task_struct *p)
+{
+	return READ_ONCE(p->nvcsw) + READ_ONCE(p->nivcsw);
+}
+
+static bool cycle_is_known(struct task_struct *member)
 {
 	struct task_struct *p = member;
+	int left = PROXY_MAX_DEPTH;
 
-	while (length--) {
+	do {
 		CLASS(blocked_edge, edge)(p, false);
 
+		if (edge.state != EDGE_OWNED || !(READ_ONCE(p->proxy_flags) & PROXY_IN_CYCLE))
+			return false;
+		p = edge.owner;
+	} while (p != member && --left);
+	return p == member;
+}
+
+/* The first round. Returns false if @member is in no cycle that can be told. */
+static bool see_cycle(struct proxy_cycle_report *r, struct task_struct *member, bool *busy)
+{
+	struct task_struct *p = member;
+	int n = 0;
+
+	do {
+		CLASS(blocked_edge, edge)(p, false);
+
+		*busy = edge.state == EDGE_BUSY;
+		if (edge.state != EDGE_OWNED || edge.tentative || n == PROXY_MAX_DEPTH)
+			return false;
+		r->seen[n].task = p;
+		r->seen[n].on = edge.on;
+		r->seen[n++].switches = nr_switches_of(p);
+		p = edge.owner;
+	} while (p != member);
+	r->length = n;
+	return true;
+}
+
+/*
+ * The second round. Tasks that are not on this runqueue move on while the walk
+ * looks elsewhere. Who is blocked on the same as in the first round and has not
+ * run in between was so all along: at the end of the first one, all were.
+ */
+static bool check_cycle(struct proxy_cycle_report *r)
+{
+	int i;
+
+	for (i = 0; i < r->length; i++) {
+		CLASS(blocked_edge, edge)(r->seen[i].task, false);
+
+		if (edge.state != EDGE_OWNED || edge.tentative || edge.on != r->seen[i].on ||
+		    edge.owner != r->seen[(i + 1) % r->length].task ||
+		    nr_switches_of(edge.task) != r->seen[i].switches)
+			return false;
+		report_hop(r, i, &edge);
+	}
+	return true;
+}
+
+static void mark_cycle(struct proxy_cycle_report *r)
+{
+	int i;
+
+	for (i = 0; i < r->length; i++) {
+		CLASS(blocked_edge, edge)(r->seen[i].task, false);
+		struct task_struct *p = edge.task;
+
+		/* When it wakes up, it is in no cycle any more: __proxy_unblock(). */
 		if (edge.state != EDGE_OWNED)
 			return;
 		scoped_guard (raw_spinlock, &proxy_bucket(p)->lock)
 			WRITE_ONCE(p->proxy_flags, p->proxy_flags | PROXY_IN_CYCLE);
-		p = edge.owner;
 	}
 }
 
@@ -677,9 +797,8 @@ static void mark_cycle(struct task_struct *member, int length)
  * proxy_walk_cycle - a walk has come back to where it was
  * @member: a task of the cycle, or, if the walk was too long, of the chain
  *
- * Goes round once more, to name all and to see that it is true: tasks that are
- * not on this runqueue move on while the walk looks elsewhere. The tasks of a
- * cycle are marked, so that each deadlock is reported once, however many tasks
+ * Goes round twice more, to see that it is true, and to name all. The tasks of
+ * a cycle are marked, so that each deadlock is reported once, however many tasks
  * come to wait for one of these.
  *
  * Context: this CPU's rq->lock is held.
@@ -690,28 +809,19 @@ static void mark_cycle(struct task_struct *member, int length)
 bool proxy_walk_cycle(struct task_struct *member)
 {
 	struct proxy_cycle_report *r = &proxy_cycle_report;
-	struct task_struct *p = member;
-	bool known = true, done = true;
+	bool busy;
 
+	if (cycle_is_known(member))
+		return true;
 	if (atomic_cmpxchg_acquire(&r->busy, 0, 1))
 		return false;
-	r->length = 0;
-	do {
-		CLASS(blocked_edge, edge)(p, false);
-
-		if (edge.state == EDGE_BUSY)
-			done = false;
-		if (edge.state != EDGE_OWNED || edge.tentative || r->length >= PROXY_MAX_DEPTH)
-			goto out;
-		report_hop(r, &edge);
-		if (!(READ_ONCE(p->proxy_flags) & PROXY_IN_CYCLE))
-			known = false;
-		p = edge.owner;
-	} while (p != member);
-
-	if (known)
+	if (!see_cycle(r, member, &busy))
 		goto out;
-	mark_cycle(member, r->length);
+	if (!check_cycle(r)) {
+		busy = true;
+		goto out;
+	}
+	mark_cycle(r);
 	atomic_inc(&proxy_cycles);
 	if (trace_sched_proxy_cycle_enabled())
 		trace_cycle(r, member);
@@ -719,7 +829,7 @@ bool proxy_walk_cycle(struct task_struct *member)
 	return true;
 out:
 	atomic_set_release(&r->busy, 0);
-	return done;
+	return !busy;
 }
 
 #ifdef CONFIG_SCHED_PROXY_FLUSH
@@ -760,6 +870,7 @@ void __sched wait_for_completion_flush(struct completion *x, struct flush_wait *
 
 		schedule_preempt_disabled();
 
+		sched_proxy_woken_to_lend();
 		raw_spin_lock_irq(&current->blocked_lock);
 		__clear_task_blocked_on(current, NULL);
 		raw_spin_unlock(&current->blocked_lock);
@@ -772,22 +883,6 @@ void __sched wait_for_completion_flush(struct completion *x, struct flush_wait *
 		x->done--;
 	raw_spin_unlock_irq(&x->wait.lock);
 	complete_release(x);
-}
-
-/**
- * sched_proxy_recheck - whoever lends to this task should look again
- *
- * For a worker that is about to do something else than what it may have been
- * lent a context for. Any context.
- */
-void sched_proxy_recheck(void)
-{
-	if (!sched_proxy_exec())
-		return;
-
-	guard(irqsave)();
-	if (READ_ONCE(this_rq()->donor) != current)
-		set_need_resched_current();
 }
 
 /* @task, in a flush, has another owner than the one that was named. */

@@ -34,14 +34,13 @@ struct flush_wait {
 	struct task_struct	*named;
 	bool			asked;
 #endif
-};
+} __aligned(BLOCKED_ON_KINDS + 1);	/* there are tag bits in pointers to it */
 
 #ifdef CONFIG_SCHED_PROXY_FLUSH
 
 #define FLUSH_WAIT_INIT(_owner, _func)	{ .owner = (_owner), .func = (_func) }
 
 void wait_for_completion_flush(struct completion *x, struct flush_wait *wait);
-void sched_proxy_recheck(void);
 void __proxy_awake(struct task_struct *task);
 void __sched_proxy_owner(struct task_struct *task);
 
@@ -82,7 +81,6 @@ static inline void wait_for_completion_flush(struct completion *x, struct flush_
 	wait_for_completion(x);
 }
 
-static inline void sched_proxy_recheck(void) { }
 static inline void sched_proxy_relend(struct task_struct *task) { }
 static inline void sched_proxy_owner(struct flush_wait *wait, struct task_struct *task,
 				     struct task_struct *owner) { }
@@ -90,6 +88,20 @@ static inline void sched_proxy_owner(struct flush_wait *wait, struct task_struct
 #endif /* CONFIG_SCHED_PROXY_FLUSH */
 
 #ifdef CONFIG_SCHED_PROXY_EXEC
+
+void __sched_proxy_recheck(void);
+
+/**
+ * sched_proxy_recheck - whoever lends to current should look again
+ *
+ * For a task that has done what it may have been lent a context for, and goes
+ * on with something else. Any context.
+ */
+static inline void sched_proxy_recheck(void)
+{
+	if (sched_proxy_exec())
+		__sched_proxy_recheck();
+}
 
 /* task_struct::proxy_awaits of a task that was woken only to lend again */
 #define PROXY_LEND_AGAIN	((struct task_struct *)1L)
@@ -107,6 +119,8 @@ static inline bool sched_proxy_woken_to_lend(void)
 }
 
 #else
+
+static inline void sched_proxy_recheck(void) { }
 
 static inline bool sched_proxy_woken_to_lend(void)
 {

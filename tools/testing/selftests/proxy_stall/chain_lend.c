@@ -767,6 +767,114 @@ TEST_F_TIMEOUT(chain, worker_blocks_on_a_mutex, PATIENCE)
 	EXPECT_TRUE(nothing_stays(hog));
 }
 
+/*
+ * What changes in the middle of a chain. The flush is done, and H has to run next,
+ * on a CPU of its own, while the worker goes on with something else.
+ */
+TEST_F_TIMEOUT(chain, middle_goes_on_elsewhere, PATIENCE)
+{
+	struct hog_plan strong = { .cpu = self->cpu - 1, .prio = 70, .ms = HOG_MS };
+	struct hog *hog, *strong_hog;
+	struct actor *h, *d;
+
+	ASSERT_EQ(0, chain_work(0, "burn 50000"));
+	ASSERT_EQ(0, chain_work(1, "burn 1000000"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	h = chain_start(SCHED_FIFO, 60, strong.cpu,
+			"lock 1; queue 0 @ percpu; queue 1 @ percpu; flush 0; burn 20");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(blocks(h));
+	strong_hog = hog_start_plan(&strong);
+	ASSERT_NE(NULL, strong_hog);
+	d = chain_start(SCHED_FIFO, 80, W_CPU, "lock 1");
+	ASSERT_NE(NULL, d);
+	EXPECT_TRUE(ends(d));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(hog_running(strong_hog));
+	EXPECT_TRUE(in_time(chain_report(0).end_ns, d->end_ns, AT_ONCE_US));
+}
+
+/* The mutex that H sleeps for is not H's next. */
+TEST_F_TIMEOUT(chain, middle_waits_for_another_one, PATIENCE)
+{
+	struct actor *k, *t, *h, *d;
+	struct hog *hog, *other;
+
+	k = chain_start(SCHED_OTHER, 0, self->cpu,
+			"lock 2; mark 1; sleep 60000; mark 2; burn 20; unlock 2; burn 1000000");
+	ASSERT_NE(NULL, k);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	t = chain_start(SCHED_OTHER, 0, self->cpu - 1, "lock 2; burn 20");
+	ASSERT_NE(NULL, t);
+	ASSERT_TRUE(blocks(t));
+	other = hog_start(self->cpu - 1);
+	ASSERT_NE(NULL, other);
+	h = WEAK("lock 1; lock 2; burn 20");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(blocks(h));
+	d = STRONG("lock 1");
+	ASSERT_NE(NULL, d);
+	ASSERT_TRUE(blocks(d));
+	EXPECT_FALSE(!!chain_mark_ns(2));
+	EXPECT_TRUE(ends(d));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(hog_running(other));
+	EXPECT_TRUE(in_time(chain_mark_ns(1), d->end_ns, 60000 + AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* Far behind the one that is executed */
+TEST_F_TIMEOUT(chain, many_held_back, PATIENCE)
+{
+	enum { MANY = 50 };
+	struct hog *hog;
+	struct actor *w;
+	int i;
+
+	ASSERT_EQ(0, put("/sys/devices/virtual/workqueue/cpumask", "%x\n", 1 << self->cpu));
+	ASSERT_EQ(0, chain_work(0, "mark 1; burn 30000"));
+	ASSERT_EQ(0, chain_run("queue 0 -1 ordered; wait 1"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	for (i = 1; i <= MANY; i++) {
+		/* That is what nothing_stays() uses. */
+		if (i == 31)
+			continue;
+		ASSERT_EQ(0, chain_work(i, "burn 1"));
+		ASSERT_EQ(0, chain_run("queue %d -1 ordered", i));
+	}
+	w = STRONG("flush %d", MANY);
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, 30000 + AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* Two works of a color: who has done one has nothing to do with the other. */
+TEST_F_TIMEOUT(chain, flushed_queue_is_another_workers, PATIENCE)
+{
+	struct actor *w;
+	struct hog *hog;
+
+	/* The first sleeps, and the second is lent to meanwhile. */
+	ASSERT_EQ(0, chain_work(0, "mark 1; sleep 40000; burn 20"));
+	ASSERT_EQ(0, chain_work(1, "burn 60000"));
+	ASSERT_EQ(0, chain_work(2, "burn 1000000"));
+	ASSERT_EQ(0, chain_run("queue 0 @ reclaim; wait 1"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("queue 1 @ reclaim; queue 2 @ percpu; flushwq reclaim");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_LT(chain_report(1).first_ns, chain_report(0).end_ns);
+	EXPECT_TRUE(in_time(chain_report(1).end_ns, w->end_ns, AT_ONCE_US));
+}
+
 /* What ends a lending, or moves it */
 
 FIXTURE(lending) {
