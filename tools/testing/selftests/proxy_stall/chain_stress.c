@@ -118,6 +118,7 @@ struct slot {
 	int policy;
 	int prio;
 	int nice;
+	bool deadline;		/* makes itself a deadline task */
 	int error;
 	char text[MAX_TEXT];
 	char failed[MAX_TEXT];
@@ -142,8 +143,12 @@ static int kmsg = -1;
 static long long cycles_before;
 
 /*
- * Deadline tasks and CPU hotplug do not go together: without the series, too,
- * such a task may stay throttled for ever. So rounds have one or the other.
+ * Some things do not go together with deadline tasks, without the series, too.
+ * When a CPU goes offline, such a task may stay throttled for ever: rounds have
+ * one or the other. When it gets another policy while it is throttled, and soon
+ * is a deadline task again, it never runs again. And when it gets one while it
+ * is on its way to another CPU's runqueue, to be woken there, that one's
+ * bandwidth may underflow. So who is one has made itself one, and remains it.
  */
 static bool deadlines;
 
@@ -593,17 +598,22 @@ static struct attr draw_policy(void)
 	if (n <= 40) {
 		attr.policy = percent(80) ? SCHED_OTHER : SCHED_BATCH;
 		attr.nice = pick(-20, 19);
-	} else if (n <= 85 || !deadlines) {
+	} else {
 		attr.policy = percent(60) ? SCHED_FIFO : SCHED_RR;
 		attr.prio = pick(1, 90);
-	} else {
-		attr.policy = POLICY_DEADLINE;
-		/* Not too little: where time is odd, debts take periods to pay back. */
-		attr.period = pick(4, 20) * 1000000;
-		attr.runtime = attr.period / pick(4, 10);
-		attr.deadline = attr.period;
 	}
 	return attr;
+}
+
+/* Not too little: where time is odd, debts take periods to pay back. */
+static struct attr draw_deadline(void)
+{
+	__u64 period = pick(4, 20) * 1000000;
+
+	return (struct attr) {
+		.policy = POLICY_DEADLINE, .period = period, .deadline = period,
+		.runtime = period / pick(4, 10),
+	};
 }
 
 static void set_cpus(pid_t pid, unsigned long long mask)
@@ -624,10 +634,7 @@ static void change_policy(struct slot *s)
 {
 	struct attr attr = draw_policy();
 
-	/* Those are for tasks that may run everywhere. */
-	if (attr.policy == POLICY_DEADLINE)
-		set_cpus(s->pid, ALL_CPUS);
-	if (set_attr(s->pid, attr))
+	if (s->deadline || set_attr(s->pid, attr))
 		return;
 	s->policy = attr.policy;
 	s->prio = attr.prio;
@@ -641,8 +648,8 @@ static void change_cpus(struct slot *s)
 
 	if (percent(50))
 		mask = 1ULL << pick(0, nr_cpus - 1);
-	/* A deadline task must not be left with CPUs that all go offline. */
-	if (s->policy != POLICY_DEADLINE)
+	/* A deadline task has to be allowed to run everywhere. */
+	if (!s->deadline)
 		set_cpus(s->pid, mask);
 }
 
@@ -665,6 +672,8 @@ static void actor_main(struct slot *s)
 {
 	int fd = open(CHAIN "run", O_WRONLY | O_CLOEXEC);
 
+	if (s->deadline && !set_attr(0, draw_deadline()))
+		s->policy = POLICY_DEADLINE;
 	while (fd >= 0 && !peek(shared->stop)) {
 		write_script(s->text, -1);
 		poke(s->since_ns, now_ns());
@@ -744,6 +753,7 @@ static void start_slot(int n, int round)
 	s->policy = SCHED_OTHER;
 	s->prio = 0;
 	s->nice = 0;
+	s->deadline = s->role == ACTOR && deadlines && percent(20);
 	s->life++;
 	pid = fork();
 	if (pid < 0)
