@@ -25,7 +25,7 @@ help:
 	@echo "make clean           remove what was built, keep the kernel tree"
 	@echo "make distclean       remove the kernel tree and the download, too"
 	@echo
-	@echo "FLAVOUR=default|debug|rt|kasan|kcsan (now: $(FLAVOUR)); see configs/"
+	@echo "FLAVOUR=default|debug|rt|kasan (now: $(FLAVOUR)); see configs/"
 	@echo "LINUX=/path          a git tree or tarball of Linux 7.3.y instead of Debian's"
 	@echo "JOBS=N               parallel jobs (default: one a CPU)"
 

@@ -94,8 +94,8 @@ need_space() {
 # check_flavour NAME
 check_flavour() {
 	case $1 in
-	default|debug|rt|kasan|kcsan) ;;
-	*) die "unknown flavour '$1': use FLAVOUR=default, debug, rt, kasan or kcsan" ;;
+	default|debug|rt|kasan) ;;
+	*) die "unknown flavour '$1': use FLAVOUR=default, debug, rt or kasan" ;;
 	esac
 }
 

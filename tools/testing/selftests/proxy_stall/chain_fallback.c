@@ -165,7 +165,9 @@ TEST_F_TIMEOUT(fallback, waited_for_come_first, PATIENCE)
 	struct actor *h;
 
 	ASSERT_EQ(0, chain_work(0, "burn 20"));
-	set("stall_monitor_duration_us", 60000);
+	/* All three wait for longer than the threshold when the first is done. */
+	set("stall_monitor_threshold_us", 100000);
+	set("stall_monitor_duration_us", 250000);
 	first = kthread_start(self->cpu, "other", 0, "bound");
 	other = kthread_start(self->cpu, "fifo", 1, "bound");
 	ASSERT_LE(0, first);
