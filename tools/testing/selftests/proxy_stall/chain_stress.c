@@ -364,6 +364,9 @@ static void add_queue(struct writer *w)
 		w->queues = true;
 		cpu = -1;
 	}
+	/* Nor this: the kernel warns if it is offline when the timer expires. */
+	if (wq_of(x) == BH && is_delayed(x))
+		cpu = -1;
 	if (wq_of(x) == KTHREAD)
 		add(w, "kqueue %d %d;", x, home_of(x));
 	else if (is_delayed(x))
