@@ -101,8 +101,6 @@ TEST_F_TIMEOUT(fallback, bh_work, PATIENCE)
  * The workqueue's one active work is another pool's, and starves there: where
  * the work that it holds back is, nobody has anything to do.
  */
-#define WQ_SYSFS	"/sys/devices/virtual/workqueue/"
-
 TEST_F_TIMEOUT(fallback, held_back_by_another_pool, PATIENCE)
 {
 	long long no_owner = proxy_stat("no_owner");

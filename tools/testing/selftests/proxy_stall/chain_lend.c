@@ -42,6 +42,12 @@ FIXTURE_TEARDOWN(chain)
 	lab_leave();
 }
 
+/* Have the unbound workers on that CPU. */
+static int confine_unbound(int cpu)
+{
+	return put(WQ_SYSFS "cpumask", "%x\n", 1 << cpu);
+}
+
 /* Everything that waits for a work, and every state that the work can be in */
 FIXTURE(flush) {
 	int cpu;
@@ -266,8 +272,7 @@ static struct hog *set_up(const struct _test_data_flush *self,
 	for (i = 0; i < 4; i++)
 		if (variant->work[i])
 			chain_work(i, "%s", variant->work[i]);
-	if (variant->unbound &&
-	    put("/sys/devices/virtual/workqueue/cpumask", "%x\n", 1 << self->cpu))
+	if (variant->unbound && confine_unbound(self->cpu))
 		return NULL;
 	if (variant->before && chain_run("%s", variant->before))
 		return NULL;
@@ -834,7 +839,7 @@ TEST_F_TIMEOUT(chain, many_held_back, PATIENCE)
 	struct actor *w;
 	int i;
 
-	ASSERT_EQ(0, put("/sys/devices/virtual/workqueue/cpumask", "%x\n", 1 << self->cpu));
+	ASSERT_EQ(0, confine_unbound(self->cpu));
 	ASSERT_EQ(0, chain_work(0, "mark 1; burn 30000"));
 	ASSERT_EQ(0, chain_run("queue 0 -1 ordered; wait 1"));
 	hog = hog_start(self->cpu);

@@ -248,7 +248,7 @@ static void __attribute__((constructor)) save_all(void)
 		save(path);
 	}
 	save("/sys/module/stall/parameters/threshold_jiffies");
-	save("/sys/devices/virtual/workqueue/cpumask");
+	save(WQ_SYSFS "cpumask");
 }
 
 static void restore_all(void)

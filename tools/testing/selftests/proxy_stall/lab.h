@@ -23,6 +23,7 @@
 #define SYSCTL		"/proc/sys/kernel/"
 #define DEBUGFS		"/sys/kernel/debug/"
 #define TRACEFS		"/sys/kernel/tracing/"
+#define WQ_SYSFS	"/sys/devices/virtual/workqueue/"
 
 /*
  * How long a hog lasts at most, and so the longest time to be not rescued.
