@@ -386,6 +386,15 @@ void __proxy_awake(struct task_struct *task)
 		proxy_waker_start(waker);
 }
 
+/* @p is in a cycle that was reported, or not any more. */
+static void proxy_mark(struct task_struct *p, bool in_cycle)
+{
+	u8 mark = in_cycle ? PROXY_IN_CYCLE : 0;
+
+	guard(raw_spinlock)(&proxy_bucket(p)->lock);
+	WRITE_ONCE(p->proxy_flags, (p->proxy_flags & ~PROXY_IN_CYCLE) | mark);
+}
+
 /*
  * @p will run: it is blocked on nothing, and awaits nobody. In this order: who
  * puts it down as awaiting somebody has seen, under its blocked_lock, that it
@@ -396,10 +405,8 @@ void __proxy_unblock(struct task_struct *p)
 	if (READ_ONCE(p->blocked_on))
 		clear_task_blocked_on(p, NULL);
 	proxy_forget(p);
-	if (unlikely(READ_ONCE(p->proxy_flags) & PROXY_IN_CYCLE)) {
-		guard(raw_spinlock)(&proxy_bucket(p)->lock);
-		WRITE_ONCE(p->proxy_flags, p->proxy_flags & ~PROXY_IN_CYCLE);
-	}
+	if (unlikely(READ_ONCE(p->proxy_flags) & PROXY_IN_CYCLE))
+		proxy_mark(p, false);
 }
 
 /**
@@ -771,26 +778,16 @@ static bool check_cycle(struct proxy_cycle_report *r)
 		if (edge.state != EDGE_OWNED || edge.tentative || edge.on != r->seen[i].on ||
 		    edge.owner != r->seen[(i + 1) % r->length].task ||
 		    nr_switches_of(edge.task) != r->seen[i].switches)
-			return false;
+			break;
 		report_hop(r, i, &edge);
-	}
-	return true;
-}
-
-static void mark_cycle(struct proxy_cycle_report *r)
-{
-	int i;
-
-	for (i = 0; i < r->length; i++) {
-		CLASS(blocked_edge, edge)(r->seen[i].task, false);
-		struct task_struct *p = edge.task;
-
 		/* When it wakes up, it is in no cycle any more: __proxy_unblock(). */
-		if (edge.state != EDGE_OWNED)
-			return;
-		scoped_guard (raw_spinlock, &proxy_bucket(p)->lock)
-			WRITE_ONCE(p->proxy_flags, p->proxy_flags | PROXY_IN_CYCLE);
+		proxy_mark(edge.task, true);
 	}
+	if (i == r->length)
+		return true;
+	while (i--)
+		proxy_mark(r->seen[i].task, false);
+	return false;
 }
 
 /**
@@ -821,7 +818,6 @@ bool proxy_walk_cycle(struct task_struct *member)
 		busy = true;
 		goto out;
 	}
-	mark_cycle(r);
 	atomic_inc(&proxy_cycles);
 	if (trace_sched_proxy_cycle_enabled())
 		trace_cycle(r, member);

@@ -78,8 +78,9 @@ void __proxy_task_dead(struct task_struct *p);
  */
 static inline void proxy_unblock(struct task_struct *p)
 {
-	if (sched_proxy_exec() && (READ_ONCE(p->blocked_on) || READ_ONCE(p->proxy_awaits) ||
-				   READ_ONCE(p->proxy_flags)))
+	/* One branch for all three: this is in every wakeup. */
+	if (sched_proxy_exec() && (READ_ONCE(p->blocked_on) | READ_ONCE(p->proxy_flags) |
+				   (unsigned long)READ_ONCE(p->proxy_awaits)))
 		__proxy_unblock(p);
 }
 

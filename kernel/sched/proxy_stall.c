@@ -41,8 +41,8 @@
  *                                           [timer]       +---------+
  *                                                     new period [timer]
  *
- *   IDLE      nr_waiting = 0, boosted = NULL; no timer
- *   WATCHING  nr_waiting > 0, boosted = NULL; timer armed while the CPU is
+ *   IDLE      nr_starving = 0, boosted = NULL; no timer
+ *   WATCHING  nr_starving > 0, boosted = NULL; timer armed while the CPU is
  *             taken by something stronger than the fair class
  *   READY     boosted, server active, run_start = 0; no timer needed
  *   RUNNING   boosted, server active, run_start != 0; timer: end of the slice
@@ -277,7 +277,7 @@ static s64 stall_head_time(struct rq *rq)
 static void stall_watch(struct rq *rq)
 {
 	struct stall_rq *st = &rq->stall;
-	bool want = st->nr_waiting && stall_starving(rq);
+	bool want = st->nr_starving && stall_starving(rq);
 
 	if (st->boosted || want == hrtimer_is_queued(&st->timer))
 		return;
@@ -292,7 +292,7 @@ static void stall_wait_start(struct rq *rq, struct task_struct *p)
 {
 	p->stall_since = rq_clock(rq);
 	list_add_tail(&p->stall_node, &rq->stall.waiting);
-	rq->stall.nr_waiting++;
+	rq->stall.nr_starving++;
 }
 
 static u64 stall_wait_end(struct rq *rq, struct task_struct *p)
@@ -300,7 +300,7 @@ static u64 stall_wait_end(struct rq *rq, struct task_struct *p)
 	u64 wait_ns = rq_clock(rq) - p->stall_since;
 
 	list_del_init(&p->stall_node);
-	rq->stall.nr_waiting--;
+	rq->stall.nr_starving--;
 	rq->stall.longest_wait = max(rq->stall.longest_wait, wait_ns);
 
 	return wait_ns;
@@ -394,6 +394,7 @@ static void stall_boost_end(struct rq *rq, enum stall_end reason)
 
 	stall_server_stop(rq);
 	st->boosted = NULL;
+	st->nr_starving--;
 	stall_timer_stop(rq);
 	trace_stall_boost_end(p, cpu_of(rq), reason, st->boost_ran,
 			      st->boost_slices);
@@ -417,6 +418,7 @@ static struct stall_report *stall_boost_start(struct rq *rq, struct task_struct 
 	}
 
 	st->boosted = p;
+	st->nr_starving++;
 	st->boost_start = rq_clock(rq);
 	st->boost_ran = 0;
 	st->boost_slices = 0;
@@ -442,7 +444,7 @@ static struct task_struct *stall_awaited(struct rq *rq)
 	int i, n = 0;
 
 	scoped_guard (rq_lock, rq) {
-		if (rq->stall.boosted || rq->stall.nr_waiting < 2)
+		if (rq->stall.boosted || rq->stall.nr_starving < 2)
 			return NULL;
 		update_rq_clock(rq);
 		list_for_each_entry(p, &rq->stall.waiting, stall_node) {
@@ -475,7 +477,7 @@ static struct stall_report *stall_next(struct rq *rq, struct task_struct *awaite
 	s64 left;
 
 	/* Not starving any longer: a switch arms the timer again. */
-	if (!rq->stall.nr_waiting || !stall_starving(rq))
+	if (!rq->stall.nr_starving || !stall_starving(rq))
 		return NULL;
 
 	left = stall_head_time(rq);
@@ -948,7 +950,7 @@ static void stall_rearm(void)
 
 		guard(rq_lock_irqsave)(rq);
 		update_rq_clock(rq);
-		if (rq->stall.nr_waiting && !rq->stall.boosted && stall_starving(rq))
+		if (rq->stall.nr_starving && !rq->stall.boosted && stall_starving(rq))
 			stall_timer_start(rq, stall_head_time(rq));
 	}
 }
@@ -1101,7 +1103,7 @@ static const char *stall_state(struct stall_rq *st)
 		return "off";
 	if (st->boosted)
 		return "boosting";
-	return st->nr_waiting ? "watching" : "idle";
+	return st->nr_starving ? "watching" : "idle";
 }
 
 static int stall_debugfs_show(struct seq_file *m, void *unused)
@@ -1113,7 +1115,7 @@ static int stall_debugfs_show(struct seq_file *m, void *unused)
 	guard(rq_lock_irqsave)(rq);
 
 	seq_printf(m, "state: %s\n", stall_state(st));
-	seq_printf(m, "waiting: %u\n", st->nr_waiting);
+	seq_printf(m, "waiting: %u\n", st->nr_starving - !!st->boosted);
 	if (st->boosted)
 		seq_printf(m, "boosted: %s %d\n", st->boosted->comm,
 			   st->boosted->pid);

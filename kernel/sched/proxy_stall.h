@@ -26,7 +26,7 @@ void stall_debugfs_init(struct dentry *sched);
 /* @rq has a kthread that waits or is boosted. */
 static inline bool stall_rq_busy(struct rq *rq)
 {
-	return rq->stall.nr_waiting || rq->stall.boosted;
+	return rq->stall.nr_starving;
 }
 
 /* @p became runnable on @rq, or is still so with other parameters. */

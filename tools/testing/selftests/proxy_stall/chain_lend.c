@@ -7,6 +7,7 @@
  * "Lent" is: it ended while the hog went on.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <linux/if.h>
 #include <linux/if_link.h>
@@ -48,9 +49,46 @@ static int confine_unbound(int cpu)
 	return put(WQ_SYSFS "cpumask", "%x\n", 1 << cpu);
 }
 
+/* How many workers the CPU's pool of the normal priority has */
+static int count_workers(int cpu)
+{
+	struct dirent *entry;
+	DIR *dir = opendir("/proc");
+	int n = 0;
+
+	while (dir && (entry = readdir(dir))) {
+		char path[300], comm[64], kind;
+		int of, id;
+
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		if (atoi(entry->d_name) && get(path, comm, sizeof(comm)) > 0 &&
+		    sscanf(comm, "kworker/%d:%d%c", &of, &id, &kind) >= 2 && of == cpu)
+			n += kind != 'H';
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+#define FIRST_SLEEPER	40	/* work and mark */
+
+/* Have all workers sleep in a work, but for one. Returns how many there are. */
+static int occupy_workers(int cpu, unsigned int us)
+{
+	int n, i = FIRST_SLEEPER;
+
+	while (n = count_workers(cpu), i - FIRST_SLEEPER < n - 1) {
+		chain_work(i, "mark %d; sleep %u", i, us);
+		if (i == 63 || chain_run("queue %d %d percpu; wait %d", i, cpu, i))
+			return -1;
+		i++;
+	}
+	return n;
+}
+
 /* Everything that waits for a work, and every state that the work can be in */
 FIXTURE(flush) {
-	int cpu;
+	int cpu, nr_workers;
 	cpu_set_t kthreadd;
 };
 
@@ -60,6 +98,7 @@ FIXTURE_VARIANT(flush) {
 	const char *script;
 	unsigned int work_us;	/* what the works need of themselves */
 	bool unbound;		/* have the unbound workers on the hog's CPU */
+	bool busy;		/* all workers but one sleep for 100 ms */
 	bool no_kthreadd;	/* no kthread can be created */
 	bool two_hogs;
 };
@@ -112,9 +151,7 @@ FIXTURE_VARIANT_ADD(flush, held_back_by_a_sleeping_work) {
 
 /* The last idle one has to create another one first. */
 FIXTURE_VARIANT_ADD(flush, all_workers_busy) {
-	.work = { "burn 20", "mark 1; sleep 100000", "mark 2; sleep 100000",
-		  "mark 3; sleep 100000" },
-	.before = "queue 1 @ percpu; queue 2 @ percpu; queue 3 @ percpu; wait 1; wait 2; wait 3",
+	.work = { "burn 20" }, .busy = true,
 	.script = "queue 0 @ percpu; flush 0",
 };
 
@@ -147,9 +184,7 @@ FIXTURE_VARIANT_ADD(flush, mem_reclaim) {
 
 /* The pool calls the rescuer after 10 ms, in jiffies. */
 FIXTURE_VARIANT_ADD(flush, rescuer) {
-	.work = { "burn 20", "mark 1; sleep 100000", "mark 2; sleep 100000",
-		  "mark 3; sleep 100000" }, .work_us = 20000,
-	.before = "queue 1 @ percpu; queue 2 @ percpu; queue 3 @ percpu; wait 1; wait 2; wait 3",
+	.work = { "burn 20" }, .work_us = 20000, .busy = true,
 	.script = "queue 0 @ reclaim; flush 0",
 	.no_kthreadd = true,
 };
@@ -263,7 +298,7 @@ static int bind_kthreadd(int cpu)
 	return sched_setaffinity(KTHREADD, sizeof(set), &set);
 }
 
-static struct hog *set_up(const struct _test_data_flush *self,
+static struct hog *set_up(struct _test_data_flush *self,
 			  const struct _fixture_variant_flush *variant)
 {
 	struct hog *hog;
@@ -276,6 +311,11 @@ static struct hog *set_up(const struct _test_data_flush *self,
 		return NULL;
 	if (variant->before && chain_run("%s", variant->before))
 		return NULL;
+	if (variant->busy) {
+		self->nr_workers = occupy_workers(self->cpu, 100000);
+		if (self->nr_workers <= 0)
+			return NULL;
+	}
 	if (variant->two_hogs && !hog_start(self->cpu - 1))
 		return NULL;
 	hog = hog_start(self->cpu);
@@ -324,6 +364,8 @@ TEST_F_TIMEOUT(flush, direct, PATIENCE)
 	EXPECT_TRUE(same(&before, &after));
 	EXPECT_TRUE(workers_as_ever(variant));
 	EXPECT_TRUE(nothing_stays(hog));
+	if (variant->busy && !variant->no_kthreadd)
+		EXPECT_LT(self->nr_workers, count_workers(self->cpu));
 }
 
 /* W waits for a mutex, H holds it and sleeps in the flush. */
@@ -856,6 +898,59 @@ TEST_F_TIMEOUT(chain, many_held_back, PATIENCE)
 	EXPECT_TRUE(ends(w));
 	EXPECT_TRUE(hog_running(hog));
 	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, 30000 + AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/*
+ * Every worker sleeps, and no thread can be created: the last idle worker tries,
+ * fails, and sleeps for a second. W runs @script when it sees mark 9.
+ */
+static struct actor *start_without_threads(struct hog **hog, int cpu, const char *script)
+{
+	struct actor *w = STRONG("wait 9; %s", script);
+
+	chain_work(0, "burn 20");
+	if (!w || occupy_workers(cpu, 2000000) <= 0)
+		return NULL;
+	*hog = hog_start(cpu);
+	if (!*hog || set("threads-max", 1) || chain_run("mark 9"))
+		return NULL;
+	return w;
+}
+
+/* The pool calls the rescuer after 10 ms, in jiffies. */
+TEST_F_TIMEOUT(chain, rescuer_when_no_thread_can_be_created, PATIENCE)
+{
+	char path[32], comm[32] = "";
+	struct hog *hog;
+	struct actor *w;
+
+	w = start_without_threads(&hog, self->cpu, "queue 0 @ reclaim; flush 0");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(chain_mark_ns(9), w->end_ns, 20000 + AT_ONCE_US));
+	snprintf(path, sizeof(path), "/proc/%d/comm", chain_report(0).pid);
+	get(path, comm, sizeof(comm));
+	EXPECT_NE(NULL, strstr(comm, "kworker/R-"));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+TEST_F_TIMEOUT(chain, threads_can_be_created_again, PATIENCE)
+{
+	long long threads_max = stall("threads-max");
+	struct hog *hog;
+	struct actor *w;
+
+	w = start_without_threads(&hog, self->cpu, "queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, w);
+	ASSERT_TRUE(blocks(w));
+	sleep_us(20000);
+	EXPECT_FALSE(chain_report(0).first_ns);
+	ASSERT_EQ(0, set("threads-max", threads_max));
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(chain_mark_ns(9), w->end_ns, 1000000 + 2 * AT_ONCE_US));
 	EXPECT_TRUE(nothing_stays(hog));
 }
 

@@ -235,7 +235,7 @@ static void __attribute__((constructor)) save_all(void)
 	static const char * const sysctls[] = {
 		"stall_monitor_threshold_us", "stall_monitor_duration_us",
 		"stall_monitor_period_us", "stall_monitor_runtime_us",
-		"stall_monitor", "sched_rt_runtime_us", "printk",
+		"stall_monitor", "sched_rt_runtime_us", "printk", "threads-max",
 	};
 	char path[96];
 	size_t i;
