@@ -65,6 +65,7 @@ demo:
 bench:
 	@scripts/kernel default
 	@scripts/kernel --base default
+	@scripts/selftests --base default
 	@scripts/bench --base-kernel build/base-default/bzImage
 
 deb:

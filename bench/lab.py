@@ -99,7 +99,7 @@ class Run:
 class Boot(threading.Thread):
     """A kernel that runs commands in virtual time, in the background."""
 
-    def __init__(self, name, kernel, append, arguments, cpus=4, timeout=1800):
+    def __init__(self, name, kernel, append, arguments, cpus=4, timeout=1800, add=()):
         super().__init__(daemon=True)
         self.name, self.facts, self.runs, self.refused = name, {}, [], []
         self.total = sum(1 for a in arguments if not re.match(r"\w+=", a))
@@ -109,8 +109,10 @@ class Boot(threading.Thread):
         self.argv = [os.path.join(TOP, "scripts", "vm"), "--kernel", kernel,
                      "--cpus", str(cpus), "--timeout", str(timeout),
                      "--append", append, "--log", self.log,
-                     "--add", os.path.join(BUILD, "guest"), "--",
-                     "/guest.sh"] + arguments
+                     "--add", os.path.join(BUILD, "guest")]
+        for file in add:
+            self.argv += ["--add", f"{file}:/"]
+        self.argv += ["--", "/guest.sh"] + arguments
 
     def run(self):
         begin = time.time()

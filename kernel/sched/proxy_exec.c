@@ -267,13 +267,15 @@ static bool proxy_weak_helps(struct task_struct *p, struct task_struct *owner)
  * @p: the task, with its edge locked
  * @owner: the task to await, under RCU
  * @donor: who would lend
+ * @lender: who will have to sleep; a server may have picked a weaker @donor
  *
- * Return: true if @owner sleeps and will see @p, or @donor could not help it;
- * false if it is on a runqueue.
+ * Return: true if @owner sleeps and will see @p, or nobody could help it; false
+ * if it is on a runqueue.
  */
-bool proxy_await(struct task_struct *p, struct task_struct *owner, struct task_struct *donor)
+bool proxy_await(struct task_struct *p, struct task_struct *owner, struct task_struct *donor,
+		 struct task_struct *lender)
 {
-	if (proxy_weak(donor) && !proxy_weak_helps(donor, owner))
+	if (proxy_weak(donor) && proxy_weak(lender) && !proxy_weak_helps(donor, owner))
 		return true;
 	proxy_put_down(p, owner);
 	/* Pairs with proxy_awake(). */
@@ -330,7 +332,8 @@ static int proxy_wake_awaiting(struct proxy_waker *waker, struct task_struct *ow
 		/* It exists as long as it is here, see proxy_task_dead(). */
 		if (p->proxy_awaits != it.task)
 			continue;
-		if (!proxy_weak(p)) {
+		/* Somebody who awaits nobody may lend to one that is queued. */
+		if (!proxy_weak(p) || task_is_runnable(p)) {
 			proxy_wake_awaiting_one(waker, p);
 			continue;
 		}
@@ -356,11 +359,11 @@ static int proxy_wake_awaiting(struct proxy_waker *waker, struct task_struct *ow
  * __proxy_awake - wake those who await a task
  * @task: has become runnable, or is no longer what somebody waits for
  *
- * The strong ones will lend to it. Of the weak ones, that wait for a mutex, one
- * is enough, and none if @task is no weaker: a crowd would come running at each
- * wakeup of an owner that sleeps often. The weak ones that would have to lend
- * along a flush sleep on. But those who await one that sleeps on are looked for
- * in turn.
+ * The strong ones will lend to it, and so may those that are queued, what was
+ * lent to them. Of the weak ones that sleep in wait for a mutex one is enough,
+ * and none if @task is no weaker: a crowd would come running at each wakeup of
+ * an owner that sleeps often. The weak ones that would have to lend along a
+ * flush sleep on. But those who await one that sleeps on are looked for in turn.
  *
  * Context: interrupts disabled. rq->lock may be held.
  */
@@ -439,23 +442,21 @@ static void lock_mutex_edge(struct blocked_edge *edge, struct mutex *mutex)
 
 static void lock_flush_edge(struct blocked_edge *edge, struct flush_wait *wait)
 {
-	edge->owner = wait->owner(wait, &edge->lock);
-	if (!edge->owner && !wait->asked) {
-		/* Whoever makes somebody the owner has to say so now; look again. */
-		if (edge->lock)
-			raw_spin_unlock(edge->lock);
-		edge->lock = NULL;
+	/* From here on whoever changes the answer says so. */
+	if (!wait->asked) {
 		WRITE_ONCE(wait->asked, true);
 		smp_mb();	/* pairs with sched_proxy_owner() */
-		__this_cpu_inc(proxy_stats.no_owner);
-		edge->owner = wait->owner(wait, &edge->lock);
 	}
+	edge->owner = wait->owner(wait, &edge->lock);
 	if (IS_ERR(edge->owner)) {
 		edge->owner = NULL;
 		edge->state = EDGE_BUSY;
 		return;
 	}
-	WRITE_ONCE(wait->asked, true);
+	if (!edge->owner && !wait->nobody) {
+		wait->nobody = true;
+		__this_cpu_inc(proxy_stats.no_owner);
+	}
 	WRITE_ONCE(wait->named, edge->owner);
 	/* While a lock is needed to be sure, somebody else may do it yet. */
 	edge->tentative = edge->lock;

@@ -63,7 +63,8 @@ void proxy_walk_lent(struct proxy_walk *walk, struct rq *rq, struct task_struct 
 		     struct task_struct *owner);
 bool proxy_walk_cycle(struct task_struct *member);
 
-bool proxy_await(struct task_struct *p, struct task_struct *owner, struct task_struct *donor);
+bool proxy_await(struct task_struct *p, struct task_struct *owner, struct task_struct *donor,
+		 struct task_struct *lender);
 bool proxy_await_blocked(struct task_struct *p, struct task_struct *owner);
 void proxy_wake_later(struct task_struct *p);
 void __proxy_unblock(struct task_struct *p);

@@ -11,6 +11,7 @@
  * @func: the function of the work that is flushed, for reports, or NULL
  * @named: the task that was named last
  * @asked: somebody did ask
+ * @nobody: that nobody could be named has been counted
  *
  * Lives on the stack of the task that waits. It is a task's ->blocked_on, and
  * then @owner may be called by anybody, only with that task's ->blocked_lock
@@ -33,6 +34,7 @@ struct flush_wait {
 	void			*func;
 	struct task_struct	*named;
 	bool			asked;
+	bool			nobody;
 #endif
 } __aligned(BLOCKED_ON_KINDS + 1);	/* there are tag bits in pointers to it */
 
@@ -109,8 +111,7 @@ static inline void sched_proxy_recheck(void)
 /**
  * sched_proxy_woken_to_lend - was current woken to lend again?
  *
- * Then what it waits for is not to be had: it should block rather than spin,
- * and wait its turn.
+ * Then what it waits for is not to be had yet: it should block rather than spin.
  */
 static inline bool sched_proxy_woken_to_lend(void)
 {

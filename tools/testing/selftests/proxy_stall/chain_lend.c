@@ -149,6 +149,13 @@ FIXTURE_VARIANT_ADD(flush, held_back_by_a_sleeping_work) {
 	.script = "queue 0 @ max1; flush 0",
 };
 
+/* The two are of different pwqs of one pool. */
+FIXTURE_VARIANT_ADD(flush, held_back_by_another_cpus) {
+	.work = { "burn 20", "mark 1; burn 30000" }, .work_us = 30000, .unbound = true,
+	.before = "queue 1 0 umax1; wait 1",
+	.script = "queue 0 1 umax1; flush 0",
+};
+
 /* The last idle one has to create another one first. */
 FIXTURE_VARIANT_ADD(flush, all_workers_busy) {
 	.work = { "burn 20" }, .busy = true,
@@ -973,6 +980,126 @@ TEST_F_TIMEOUT(chain, flushed_queue_is_another_workers, PATIENCE)
 	EXPECT_TRUE(hog_running(hog));
 	EXPECT_LT(chain_report(1).first_ns, chain_report(0).end_ns);
 	EXPECT_TRUE(in_time(chain_report(1).end_ns, w->end_ns, AT_ONCE_US));
+}
+
+/* Its target is cancelled, and the barrier waits for a worker by itself. */
+TEST_F_TIMEOUT(chain, flushed_work_is_cancelled, PATIENCE)
+{
+	struct actor *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	ASSERT_EQ(0, chain_work(1, "mark 1; sleep 400000; burn 20"));
+	ASSERT_EQ(0, chain_run("queue 1 @ max1; wait 1"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("queue 0 @ max1; flush 0");
+	ASSERT_NE(NULL, w);
+	ASSERT_TRUE(blocks(w));
+	ASSERT_EQ(0, chain_run("cancel 0; mark 2"));
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(chain_mark_ns(2), w->end_ns, AT_ONCE_US));
+	EXPECT_EQ(0, chain_report(1).end_ns);
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* Nothing but a barrier is left of what the workqueue has to do. */
+TEST_F_TIMEOUT(chain, flushed_queue_has_a_barrier, PATIENCE)
+{
+	struct actor *h, *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	h = WEAK("queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(blocks(h));
+	ASSERT_EQ(0, chain_run("cancel 0"));
+	w = STRONG("flushwq percpu");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(ends(h));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* The first flusher starves, and has to see to the next flush, which is W's. */
+TEST_F_TIMEOUT(chain, first_flusher_wakes_behind_the_hog, PATIENCE)
+{
+	struct actor *h, *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, chain_work(0, "mark 1; sleep 30000; mark 2"));
+	ASSERT_EQ(0, chain_work(1, "burn 20"));
+	h = chain_start(SCHED_OTHER, 0, self->cpu, "queue 0 %d reclaim; flushwq reclaim", H_CPU);
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(blocks(h));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("queue 1 %d reclaim; flushwq reclaim", H_CPU);
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(chain_mark_ns(2), w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* What is flushed is held back by a work of another pool, and then not any more. */
+TEST_F_TIMEOUT(chain, max_active_is_raised, PATIENCE)
+{
+	static const char max_active[] = WQ_SYSFS "chain_sysfs1/max_active";
+	struct actor *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, put(WQ_SYSFS "cpumask", "f\n"));
+	ASSERT_EQ(0, put(WQ_SYSFS "chain_sysfs1/affinity_scope", "cpu\n"));
+	ASSERT_EQ(0, put(WQ_SYSFS "chain_sysfs1/affinity_strict", "1\n"));
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	ASSERT_EQ(0, chain_work(1, "mark 1; sleep 400000"));
+	ASSERT_EQ(0, chain_run("queue 0 @ sysfs1; flush 0; queue 1 %d sysfs1; wait 1", H_CPU));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("queue 0 @ sysfs1; flushwq sysfs1");
+	ASSERT_NE(NULL, w);
+	ASSERT_TRUE(blocks(w));
+	ASSERT_EQ(0, chain_run("mark 2"));
+	ASSERT_EQ(0, put(max_active, "2\n"));
+	EXPECT_TRUE(ends(w));
+	put(max_active, "1\n");
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(chain_mark_ns(2), chain_report(0).end_ns, AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/*
+ * An equal one takes the mutex again and again, and sleeps while it has it: W
+ * wakes to lend just when it could have had it.
+ */
+TEST_F_TIMEOUT(chain, owner_takes_it_again, PATIENCE)
+{
+	char again[1024] = "";
+	struct actor *h, *w;
+	struct hog *hog;
+	int i;
+
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	for (i = 0; i < 15; i++)
+		strcat(again, "lock 1; queue 0 @ percpu; flush 0; sleep 20; unlock 1; ");
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	h = STRONG("%s", again);
+	ASSERT_NE(NULL, h);
+	w = STRONG("lock 1; mark 1");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(ends(h));
+	EXPECT_TRUE(hog_running(hog));
+	/* Its turn came before the last one's. */
+	EXPECT_LT(chain_mark_ns(1), h->end_ns);
+	EXPECT_TRUE(nothing_stays(hog));
 }
 
 /* What ends a lending, or moves it */
