@@ -728,7 +728,13 @@ static unsigned long nr_switches_of(struct task_struct *p)
 	return READ_ONCE(p->nvcsw) + READ_ONCE(p->nivcsw);
 }
 
-static bool cycle_is_known(struct task_struct *member)
+/* Not blocked yet, or not any more, whatever ->blocked_on says. */
+static bool is_awake(struct task_struct *p)
+{
+	return task_is_runnable(p) && !READ_ONCE(p->is_blocked);
+}
+
+static bool cycle_is_known(struct task_struct *member, bool *busy)
 {
 	struct task_struct *p = member;
 	int left = PROXY_MAX_DEPTH;
@@ -736,6 +742,7 @@ static bool cycle_is_known(struct task_struct *member)
 	do {
 		CLASS(blocked_edge, edge)(p, false);
 
+		*busy = edge.state == EDGE_BUSY;
 		if (edge.state != EDGE_OWNED || !(READ_ONCE(p->proxy_flags) & PROXY_IN_CYCLE))
 			return false;
 		p = edge.owner;
@@ -752,8 +759,8 @@ static bool see_cycle(struct proxy_cycle_report *r, struct task_struct *member, 
 	do {
 		CLASS(blocked_edge, edge)(p, false);
 
-		*busy = edge.state == EDGE_BUSY;
-		if (edge.state != EDGE_OWNED || edge.tentative || n == PROXY_MAX_DEPTH)
+		*busy = edge.state == EDGE_BUSY || (edge.state == EDGE_OWNED && is_awake(p));
+		if (*busy || edge.state != EDGE_OWNED || edge.tentative || n == PROXY_MAX_DEPTH)
 			return false;
 		r->seen[n].task = p;
 		r->seen[n].on = edge.on;
@@ -776,7 +783,8 @@ static bool check_cycle(struct proxy_cycle_report *r)
 	for (i = 0; i < r->length; i++) {
 		CLASS(blocked_edge, edge)(r->seen[i].task, false);
 
-		if (edge.state != EDGE_OWNED || edge.tentative || edge.on != r->seen[i].on ||
+		if (edge.state != EDGE_OWNED || edge.tentative || is_awake(edge.task) ||
+		    edge.on != r->seen[i].on ||
 		    edge.owner != r->seen[(i + 1) % r->length].task ||
 		    nr_switches_of(edge.task) != r->seen[i].switches)
 			break;
@@ -809,8 +817,10 @@ bool proxy_walk_cycle(struct task_struct *member)
 	struct proxy_cycle_report *r = &proxy_cycle_report;
 	bool busy;
 
-	if (cycle_is_known(member))
+	if (cycle_is_known(member, &busy))
 		return true;
+	if (busy)
+		return false;
 	if (atomic_cmpxchg_acquire(&r->busy, 0, 1))
 		return false;
 	if (!see_cycle(r, member, &busy))

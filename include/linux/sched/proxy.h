@@ -15,7 +15,8 @@
  *
  * Lives on the stack of the task that waits. It is a task's ->blocked_on, and
  * then @owner may be called by anybody, only with that task's ->blocked_lock
- * held: that lock is what keeps the object alive.
+ * held: that lock is what keeps the object alive. It also protects the writing
+ * of the other fields.
  *
  * @owner is called with interrupts disabled and, possibly, an rq->lock held.
  * A lock that nests outside of those it may only trylock, and answer
@@ -64,7 +65,8 @@ static inline void sched_proxy_relend(struct task_struct *task)
  * @task: the task that waits
  * @owner: who has to run now, or NULL: find out
  *
- * Context: interrupts disabled; @wait exists. Called after the change.
+ * Context: interrupts disabled; @wait exists. Called after the change, or with a
+ * lock held that ->owner() needs to see it.
  */
 static inline void sched_proxy_owner(struct flush_wait *wait, struct task_struct *task,
 				     struct task_struct *owner)
