@@ -118,9 +118,13 @@ static void start_script(const char *text, const char *work, bool two)
 	if (file < 0)
 		fail("/sys/kernel/debug/test_proxy_chain/run");
 	snprintf(script, sizeof(script), "%s", text);
-	peer = two ? fork() : 0;
-	while (two && !peer)
-		round_script();
+	if (two) {
+		peer = fork();
+		if (peer < 0)
+			fail("fork");
+		while (!peer)
+			round_script();
+	}
 	go = round_script;
 }
 

@@ -10,8 +10,6 @@
 
 #include "chain_fixture.h"
 
-#define KTHREADD	2
-
 FIXTURE(fallback) {
 	int cpu;
 	unsigned int threshold_us;
@@ -110,10 +108,7 @@ TEST_F_TIMEOUT(fallback, held_back_by_another_pool, PATIENCE)
 
 	ASSERT_EQ(0, chain_work(0, "burn 20"));
 	ASSERT_EQ(0, chain_work(1, "burn 20"));
-	/* A pool for each CPU */
-	ASSERT_EQ(0, put(WQ_SYSFS "cpumask", "f\n"));
-	ASSERT_EQ(0, put(WQ_SYSFS "chain_sysfs1/affinity_scope", "cpu\n"));
-	ASSERT_EQ(0, put(WQ_SYSFS "chain_sysfs1/affinity_strict", "1\n"));
+	ASSERT_EQ(0, pools_per_cpu());
 	/* The pool's first worker creates the second one. */
 	ASSERT_EQ(0, chain_run("queue 1 @ sysfs1; flush 1"));
 	hog = hog_start(self->cpu);
@@ -135,29 +130,22 @@ TEST_F_TIMEOUT(fallback, worker_that_cannot_be_created, PATIENCE)
 {
 	struct hog *hog;
 	struct actor *w;
-	cpu_set_t set;
-	int i;
 
 	ASSERT_EQ(0, chain_work(0, "burn 20"));
-	for (i = 1; i < 4; i++) {
-		ASSERT_EQ(0, chain_work(i, "mark %d; sleep 300000", i));
-		ASSERT_EQ(0, chain_run("queue %d @ percpu; wait %d", i, i));
-	}
+	ASSERT_LT(0, occupy_workers(self->cpu, 300000));
 	hog = hog_start(self->cpu);
 	ASSERT_NE(NULL, hog);
-	CPU_ZERO(&set);
-	CPU_SET(self->cpu, &set);
-	ASSERT_EQ(0, sched_setaffinity(KTHREADD, sizeof(set), &set));
+	ASSERT_EQ(0, bind_kthreadd(self->cpu));
 	w = STRONG("queue 0 @ percpu; flush 0");
 	ASSERT_NE(NULL, w);
 	EXPECT_TRUE(rescued(w, hog, 3 * (self->threshold_us + 1000)));
 }
 
 /*
- * Three wait, and nobody waits for the first two of them. Who is boosted after
- * the first one: the worker that @script waits for?
+ * Three wait, and nobody waits for the first two of them. After the first one
+ * the worker that @script waits for is boosted.
  */
-static bool worker_is_next(struct __test_metadata *_metadata, int cpu, const char *script)
+static void expect_worker_next(struct __test_metadata *_metadata, int cpu, const char *script)
 {
 	static struct event events[MAX_EVENTS];
 	int first, other, i, n, next = 0;
@@ -193,17 +181,17 @@ static bool worker_is_next(struct __test_metadata *_metadata, int cpu, const cha
 		else if (seen && (pid == kthread_get(other, "pid") || pid == chain_report(0).pid))
 			next = pid;
 	}
-	return chain_report(0).pid == next;
+	EXPECT_EQ(chain_report(0).pid, next);
 }
 
 TEST_F_TIMEOUT(fallback, waited_for_come_first, PATIENCE)
 {
-	EXPECT_TRUE(worker_is_next(_metadata, self->cpu, "queue 0 @ percpu; flush 0"));
+	expect_worker_next(_metadata, self->cpu, "queue 0 @ percpu; flush 0");
 }
 
 TEST_F_TIMEOUT(fallback, workers_of_a_flushed_queue_come_first, PATIENCE)
 {
-	EXPECT_TRUE(worker_is_next(_metadata, self->cpu, "queue 0 @ percpu; flushwq percpu"));
+	expect_worker_next(_metadata, self->cpu, "queue 0 @ percpu; flushwq percpu");
 }
 
 TEST_HARNESS_MAIN

@@ -2,6 +2,8 @@
 #ifndef PROXY_STALL_CHAIN_FIXTURE_H
 #define PROXY_STALL_CHAIN_FIXTURE_H
 
+#include <sched.h>
+
 #include "../kselftest_harness.h"
 #include "lab.h"
 
@@ -15,6 +17,25 @@
 
 /* To be lent to, for any reason, takes no longer than this. */
 #define AT_ONCE_US	5000
+
+#define KTHREADD	2
+
+static inline int bind_kthreadd(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(KTHREADD, sizeof(set), &set);
+}
+
+/* Have the workqueue sysfs1 use a pool for each CPU. */
+static inline int pools_per_cpu(void)
+{
+	return put(WQ_SYSFS "cpumask", "f\n") ?:
+	       put(WQ_SYSFS "chain_sysfs1/affinity_scope", "cpu\n") ?:
+	       put(WQ_SYSFS "chain_sysfs1/affinity_strict", "1\n");
+}
 
 static inline bool blocks(const struct actor *actor)
 {

@@ -7,7 +7,6 @@
  * "Lent" is: it ended while the hog went on.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <linux/if.h>
 #include <linux/if_link.h>
@@ -22,8 +21,6 @@
 #include <unistd.h>
 
 #include "chain_fixture.h"
-
-#define KTHREADD	2
 
 FIXTURE(chain) {
 	int cpu;
@@ -47,43 +44,6 @@ FIXTURE_TEARDOWN(chain)
 static int confine_unbound(int cpu)
 {
 	return put(WQ_SYSFS "cpumask", "%x\n", 1 << cpu);
-}
-
-/* How many workers the CPU's pool of the normal priority has */
-static int count_workers(int cpu)
-{
-	struct dirent *entry;
-	DIR *dir = opendir("/proc");
-	int n = 0;
-
-	while (dir && (entry = readdir(dir))) {
-		char path[300], comm[64], kind;
-		int of, id;
-
-		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
-		if (atoi(entry->d_name) && get(path, comm, sizeof(comm)) > 0 &&
-		    sscanf(comm, "kworker/%d:%d%c", &of, &id, &kind) >= 2 && of == cpu)
-			n += kind != 'H';
-	}
-	if (dir)
-		closedir(dir);
-	return n;
-}
-
-#define FIRST_SLEEPER	40	/* work and mark */
-
-/* Have all workers sleep in a work, but for one. Returns how many there are. */
-static int occupy_workers(int cpu, unsigned int us)
-{
-	int n, i = FIRST_SLEEPER;
-
-	while (n = count_workers(cpu), i - FIRST_SLEEPER < n - 1) {
-		chain_work(i, "mark %d; sleep %u", i, us);
-		if (i == 63 || chain_run("queue %d %d percpu; wait %d", i, cpu, i))
-			return -1;
-		i++;
-	}
-	return n;
 }
 
 /* Everything that waits for a work, and every state that the work can be in */
@@ -294,15 +254,6 @@ FIXTURE_TEARDOWN(flush)
 {
 	sched_setaffinity(KTHREADD, sizeof(self->kthreadd), &self->kthreadd);
 	lab_leave();
-}
-
-static int bind_kthreadd(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return sched_setaffinity(KTHREADD, sizeof(set), &set);
 }
 
 static struct hog *set_up(struct _test_data_flush *self,
@@ -1055,9 +1006,7 @@ TEST_F_TIMEOUT(chain, max_active_is_raised, PATIENCE)
 	struct actor *w;
 	struct hog *hog;
 
-	ASSERT_EQ(0, put(WQ_SYSFS "cpumask", "f\n"));
-	ASSERT_EQ(0, put(WQ_SYSFS "chain_sysfs1/affinity_scope", "cpu\n"));
-	ASSERT_EQ(0, put(WQ_SYSFS "chain_sysfs1/affinity_strict", "1\n"));
+	ASSERT_EQ(0, pools_per_cpu());
 	ASSERT_EQ(0, chain_work(0, "burn 20"));
 	ASSERT_EQ(0, chain_work(1, "mark 1; sleep 400000"));
 	ASSERT_EQ(0, chain_run("queue 0 @ sysfs1; flush 0; queue 1 %d sysfs1; wait 1", H_CPU));

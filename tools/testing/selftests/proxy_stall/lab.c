@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -793,6 +794,41 @@ int chain_work(int work, const char *fmt, ...)
 	chain_text(text + n, sizeof(text) - n, fmt, args);
 	va_end(args);
 	return chain_write(DEBUGFS CHAIN "/work", text);
+}
+
+int count_workers(int cpu)
+{
+	struct dirent *entry;
+	DIR *dir = opendir("/proc");
+	int n = 0;
+
+	while (dir && (entry = readdir(dir))) {
+		char path[300], comm[64], kind = 0;
+		int of, id;
+
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		if (atoi(entry->d_name) && get(path, comm, sizeof(comm)) > 0 &&
+		    sscanf(comm, "kworker/%d:%d%c", &of, &id, &kind) >= 2 && of == cpu)
+			n += kind != 'H';
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+#define FIRST_SLEEPER	40	/* work and mark */
+
+int occupy_workers(int cpu, unsigned int us)
+{
+	int n, i = FIRST_SLEEPER;
+
+	while (n = count_workers(cpu), i - FIRST_SLEEPER < n - 1) {
+		chain_work(i, "mark %d; sleep %u", i, us);
+		if (i == 63 || chain_run("queue %d %d percpu; wait %d", i, cpu, i))
+			return -1;
+		i++;
+	}
+	return n;
 }
 
 struct script {

@@ -137,6 +137,10 @@ int work_flush(int cpu, unsigned int burn_us);
  */
 int __printf(1, 2) chain_run(const char *fmt, ...);
 int __printf(2, 3) chain_work(int work, const char *fmt, ...);
+/* How many workers the CPU's pool of the normal priority has */
+int count_workers(int cpu);
+/* Have all workers sleep in a work, but for one. Returns how many there are. */
+int occupy_workers(int cpu, unsigned int us);
 
 /* A task that runs a script, rounds times, and stays until the test ends. */
 #define MAX_ROUNDS	128
