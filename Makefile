@@ -7,11 +7,12 @@ FLAVOUR ?= default
 export LINUX CONFIG JOBS
 
 .PHONY: help deps tree kernel vm export check-series bisect-series test demo \
-	bench deb clean distclean
+	demo-debian bench scx deb clean distclean
 
 help:
 	@echo "make demo            everything up to the demonstration: the hang, and the rescue"
-	@echo "make test            build what is needed and run every test in VMs"
+	@echo "make test            build what is needed and run every test in VMs; LIST=1 lists the VMs"
+	@echo "make test ONLY=VM    that VM (or several: A,B); ONLY=VM:TEST one test of it"
 	@echo
 	@echo "make tree            build/linux: the base kernel with patches/ applied"
 	@echo "make kernel          build it: build/<flavour>/bzImage"
@@ -19,13 +20,16 @@ help:
 	@echo "make export          write the commits of build/linux to patches/ and the mirror"
 	@echo "make check-series    prove that patches/ and the mirror are right"
 	@echo "make bisect-series   the same, and build after each patch"
+	@echo "make demo-debian     the same in a Debian: systemd, podman, networkd (half an hour)"
 	@echo "make bench           the measurements"
-	@echo "make deb             Debian packages of the kernel for a real machine (CONFIG=file)"
+	@echo "make scx             a real BPF scheduler: refused with the chain on, run with it off"
+	@echo "make deb             Debian packages of the kernel for a real machine (CONFIG=file, or Debian's amd64, cloud-amd64, rt-amd64)"
 	@echo "make deps            install what all this needs"
 	@echo "make clean           remove what was built, keep the kernel tree"
 	@echo "make distclean       remove the kernel tree and the download, too"
 	@echo
-	@echo "FLAVOUR=default|debug|rt|kasan (now: $(FLAVOUR)); see configs/"
+	@echo "FLAVOUR=default|debug|rt|kasan|distro, see configs/: for kernel and vm (default: default),"
+	@echo "                     and test (also a list; default: default,debug); no other takes it"
 	@echo "LINUX=/path          a git tree or tarball of Linux 7.3.y instead of Debian's"
 	@echo "JOBS=N               parallel jobs (default: one a CPU)"
 
@@ -55,18 +59,29 @@ check-series:
 bisect-series:
 	@scripts/check-series --bisect
 
+# FLAVOUR's default above is not for this one.
 test:
-	@scripts/test
+	@scripts/test $(if $(filter file,$(origin FLAVOUR)),,--flavour '$(FLAVOUR)') \
+		$(if $(ONLY),--only '$(ONLY)') $(if $(LIST),--list)
 
 demo:
 	@scripts/kernel default
 	@scripts/demo
+
+# With the packages of 'make deb', if there are any
+demo-debian:
+	@ls build/deb/linux-image-*.deb >/dev/null 2>&1 || scripts/kernel distro
+	@scripts/debian-image
+	@scripts/demo-debian
 
 bench:
 	@scripts/kernel default
 	@scripts/kernel --base default
 	@scripts/selftests --base default
 	@scripts/bench --base-kernel build/base-default/bzImage
+
+scx:
+	@scripts/scx
 
 deb:
 	@scripts/deb

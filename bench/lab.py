@@ -29,7 +29,7 @@ def build_helpers():
     os.makedirs(guest, exist_ok=True)
     source = os.path.join(TOP, "bench")
     shutil.copy2(os.path.join(source, "guest.sh"), guest)
-    for name, files in (("scenario", ["scenario.c", "rtnl.c"]),
+    for name, files in (("scenario", ["scenario.c", "rtnl.c", "stuck.c"]),
                         ("pingpong", ["pingpong.c"])):
         run = subprocess.run(
             cc + ["-O2", "-Wall", "-static", "-o", os.path.join(guest, name)]
@@ -52,7 +52,19 @@ def fields(text):
 
 def label(command):
     """What a command is about: its last word that is one."""
-    return [w for w in command.split() if w.isalpha()][-1]
+    words = [os.path.basename(w) for w in command.split()]
+    return [w for w in words if w.isalpha()][-1]
+
+
+def last_stamp(path):
+    """The guest's clock, as the end of its console tells it."""
+    try:
+        with open(path, "rb") as log:
+            log.seek(max(0, os.path.getsize(path) - 4096))
+            stamps = re.findall(rb"\[ *(\d+\.\d)\d+\]", log.read())
+    except OSError:
+        return ""
+    return f", its clock says {stamps[-1].decode()} s" if stamps else ""
 
 
 class Run:
@@ -61,7 +73,7 @@ class Run:
     def __init__(self, command):
         self.command = command
         self.actors, self.hogs, self.trace, self.state = [], [], [], {}
-        self.pingpong = []
+        self.pingpong, self.stuck, self.tree, self.out = [], [], [], {}
         self.failed = False
 
     def read(self, words):
@@ -70,6 +82,11 @@ class Run:
             self.actors.append(fields(rest))
         elif kind == "hog":
             self.hogs.append(fields(rest))
+        elif kind in ("stuck", "tree"):
+            getattr(self, kind).append(fields(rest))
+        elif kind == "out":
+            name, _, text = rest.partition(" ")
+            self.out.setdefault(name, []).append(text)
         elif kind == "rounds":
             self.pingpong.append(fields(rest))
         elif kind == "state":
@@ -99,7 +116,8 @@ class Run:
 class Boot(threading.Thread):
     """A kernel that runs commands in virtual time, in the background."""
 
-    def __init__(self, name, kernel, append, arguments, cpus=4, timeout=1800, add=()):
+    def __init__(self, name, kernel, append, arguments, cpus=4, timeout=1800, add=(),
+                 options=()):
         super().__init__(daemon=True)
         self.name, self.facts, self.runs, self.refused = name, {}, [], []
         self.total = sum(1 for a in arguments if not re.match(r"\w+=", a))
@@ -112,7 +130,7 @@ class Boot(threading.Thread):
                      "--add", os.path.join(BUILD, "guest")]
         for file in add:
             self.argv += ["--add", f"{file}:/"]
-        self.argv += ["--", "/guest.sh"] + arguments
+        self.argv += [*options, "--", "/guest.sh"] + arguments
 
     def run(self):
         begin = time.time()
@@ -127,7 +145,9 @@ class Boot(threading.Thread):
             self.where = "failed"
 
     def boot(self):
-        with open(self.out, "w", encoding="utf-8") as out, \
+        if os.path.exists(self.log):
+            os.unlink(self.log)
+        with open(self.out, "w", buffering=1, encoding="utf-8") as out, \
              subprocess.Popen(self.argv, stdout=subprocess.PIPE, text=True,
                               stderr=subprocess.STDOUT, errors="replace",
                               stdin=subprocess.DEVNULL) as vm:
@@ -157,8 +177,8 @@ class Boot(threading.Thread):
 
 
 def run_boots(boots, jobs=None):
-    """Run them, as many at once as there are CPUs, and show how it goes."""
-    jobs = jobs or min(2, os.cpu_count() or 1)
+    """Run them, two at once or $JOBS, and show how it goes."""
+    jobs = jobs or int(os.environ.get("JOBS") or min(2, os.cpu_count() or 1))
     begin, shown, said = time.time(), "", 0
     tty = sys.stderr.isatty()
     queue, running = list(boots), []
@@ -172,10 +192,11 @@ def run_boots(boots, jobs=None):
                           if len(boots) <= 3 or b in running)
         if len(boots) > 3:
             text = f"{sum(b.took is not None for b in boots)} of {len(boots)} boots   {text}"
+        clock = "".join(last_stamp(b.log) for b in running if b.where == "booting")
         if tty:
-            print(f"\r\x1b[K  {elapsed:4d} s  {text}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K  {elapsed:4d} s  {text}{clock}", end="", file=sys.stderr, flush=True)
         elif text != shown or elapsed >= said + 30:
-            print(f"  {elapsed:4d} s  {text}", file=sys.stderr, flush=True)
+            print(f"  {elapsed:4d} s  {text}{clock}", file=sys.stderr, flush=True)
             shown, said = text, elapsed
         time.sleep(0.2)
     if tty:
@@ -220,3 +241,71 @@ def table(rows, head=1, indent="  "):
         print((indent + "   ".join(str(c).ljust(w) for c, w in zip(row, width))).rstrip())
         if n == head - 1:
             print(indent + "   ".join("-" * w for w in width))
+
+
+def waited(run, name):
+    """How long an actor waited, in words."""
+    actor = run.actor(name)
+    if actor["error"]:
+        return f"error: {os.strerror(-actor['error'])}"
+    if actor["after_hog"]:
+        return f"HANGS  ({duration(actor['waited_ns'])})"
+    return duration(actor["waited_ns"])
+
+
+def boosted(run):
+    """Who was, after how long: one line for each boost, a count beyond three."""
+    lines = [f"{start['comm']} after {duration(start['wait_ns'])}"
+             for start, _ in run.boosts()]
+    return lines if len(lines) <= 3 else lines[:2] + [f"and {len(lines) - 2} more"]
+
+
+def ran(run):
+    """What the boosted ran, and in how many slices."""
+    ends = [end for _, end in run.boosts()]
+    if not ends:
+        return "-"
+    slices = sum(e["slices"] for e in ends)
+    return (f"{duration(sum(e['run_ns'] for e in ends))} in {slices} "
+            f"slice{'s' if slices > 1 else ''}")
+
+
+def chains(run):
+    """The chains that were followed over a flush, each once, for a reader."""
+    events = [e for e in run.trace if e["event"] == "sched_proxy_lend"]
+    names = {}
+    for e in events:
+        for name in (e["donor"], e["owner"]):
+            names[name.rsplit(":", 1)[1]] = name
+    lines = []
+    for e in events:
+        *hops, owner = str(e["chain"]).split(">")
+        if not any(h.endswith("-flush") for h in hops):
+            continue
+        text = names.get(hops[0].split("-")[0], "?")
+        for hop, after in zip(hops, [h.split("-")[0] for h in hops[1:]] + [owner]):
+            text += {"mutex": " waits for a mutex of ",
+                     "flush": " flushes a work of "}[hop.split("-")[1]]
+            text += names.get(after, f"task {after}") + ", which"
+        text += f" runs on CPU {e['owner_cpu']}"
+        if text not in lines:
+            lines.append(text)
+    return lines
+
+
+def hog_rows(runs):
+    """What it cost the hog, and who was boosted: rows of a table."""
+    hogs = [r.hogs[0] for r in runs]
+    rows = [
+        ["the hog lost, in all"] + [duration(h["delay_ns"]) for h in hogs],
+        ["  at most in one piece"] + [duration(h["slice_ns"]) for h in hogs],
+        ["  ... as it saw it itself"] + [duration(h["away_ns"]) for h in hogs],
+        ["  times switched out"] + [h["switches"] for h in hogs],
+        ["  timer interrupts"] + [h["timer_interrupts"] for h in hogs],
+    ]
+    who = [boosted(r) for r in runs]
+    for i in range(max(1, max(len(w) for w in who))):
+        rows.append(["" if i else "boosted"] +
+                    [w[i] if i < len(w) else "" if i else "-" for w in who])
+    rows.append(["  ran"] + [ran(r) for r in runs])
+    return rows

@@ -140,12 +140,23 @@ int rtnl_set_up(const char *name)
 	return ask(&r);
 }
 
+int rtnl_delete(const char *name)
+{
+	struct request r = {
+		.n.nlmsg_len = NLMSG_LENGTH(sizeof(r.link)),
+		.n.nlmsg_type = RTM_DELLINK,
+		.link.ifi_index = if_nametoindex(name),
+	};
+
+	return ask(&r);
+}
+
 int rtnl_listen(void)
 {
 	return rtnl_open(RTMGRP_LINK);
 }
 
-int rtnl_wait_gone(int fd, const char *name)
+int rtnl_wait_gone(int fd, const char *prefix, int nr)
 {
 	union {
 		struct nlmsghdr n;
@@ -167,7 +178,8 @@ int rtnl_wait_gone(int fd, const char *name)
 			left = IFLA_PAYLOAD(n);
 			for (; RTA_OK(a, left); a = RTA_NEXT(a, left)) {
 				if (a->rta_type == IFLA_IFNAME &&
-				    !strcmp(RTA_DATA(a), name))
+				    !strncmp(RTA_DATA(a), prefix, strlen(prefix)) &&
+				    !--nr)
 					return 0;
 			}
 		}

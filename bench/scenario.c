@@ -11,8 +11,17 @@
  *           holds one end of a veth pair dies, and the namespace is torn
  *           down.  Deleting its devices flushes every CPU with rtnl held
  *           (CONFIG_RPS=n), so whoever else needs rtnl waits as well
+ *   links   takes down a container with five networks, which the engine
+ *           detaches at once: five tasks delete a veth pair each.  Each flushes
+ *           every CPU with rtnl held, so one flush comes after the other, and
+ *           whoever else needs rtnl waits for its turn
+ *   work    flushes a work item of the first hogged CPU that needs a given CPU
+ *           time, of the module test_proxy_stall (/test_proxy_stall.ko)
  *   long    shrinks a ring buffer of the first hogged CPU, whose kworker has
- *           to run for hundreds of microseconds then, rather than for a few
+ *           to run for hundreds of microseconds then, with interrupts disabled
+ *           for part of them
+ *   exec    runs the commands that a file names, and says of each how long it
+ *           took, and of every task that waits meanwhile, where
  *
  * Prints one fact a line, for the scripts to read.  Linked statically: the
  * guest has nothing but busybox.
@@ -29,25 +38,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "rtnl.h"
+#include "stuck.h"
 
 #define MS		1000000ULL
 #define MAX_CPUS	64
 #define MAX_REPEAT	256
+#define MAX_ACTORS	64
 #define SPIN		200	/* instructions between two looks at the clock */
 #define NOISE_NS	4000	/* shorter gaps are not looked into */
 #define MARGIN		(20 * MS)
+#define LOOK		(200 * MS)	/* from one look at all tasks to the next */
+#define LINKS		5	/* networks of the container that "links" ends */
 
 #define TRACEFS		"/sys/kernel/tracing/"
 #define INSTANCE	TRACEFS "instances/scenario"
 #define DEBUGFS		"/sys/kernel/debug/sched/"
+#define MODULE		"/test_proxy_stall.ko"
+#define WORK		"/sys/kernel/debug/test_proxy_stall/work"
 
 /* What /proc/<pid>/schedstat says */
 struct schedstat {
@@ -63,9 +81,10 @@ struct hog {
 	__u64 switches;	/* how often another task ran instead */
 	__u64 delay_ns;	/* how long it waited for its CPU, in all ... */
 	__u64 slice_ns;		/* ... and at the longest */
-	__u64 away_ns;		/* longest gap with a switch in it */
+	__u64 away_ns;		/* longest gap with a switch in it ... */
+	__u64 lost_ns;		/* ... and all of those */
 	__u64 gap_ns;		/* longest gap without: interrupts */
-	__u64 gaps;
+	__u64 gaps, gaps_ns;	/* ... and all of those */
 };
 
 /* Somebody who needs something; shared with the parent */
@@ -73,9 +92,14 @@ struct actor {
 	const char *name;
 	int cpu, prio, delay_ms;
 	int (*act)(void);
+	const char *command;	/* exec: what the shell is to run, ... */
+	int interval_ms;	/* ... again and again, with this pause, ... */
+	int follows;		/* ... or when the one before it is done */
+	int rounds;
 	pid_t pid;
 	int n, error;
 	atomic_int done;
+	__u64 begun_ns;		/* work: from when it began until it was done */
 	__u64 start[MAX_REPEAT], end[MAX_REPEAT];
 };
 
@@ -85,6 +109,7 @@ static int nr_hogs, nr_actors;
 
 static pid_t container;
 static int links;		/* hears of links that go */
+static int engine[2];		/* "links": tells those who delete them */
 static char ring[128];		/* the ring buffer that "long" shrinks */
 
 static const char *scenario;
@@ -95,20 +120,29 @@ static int opt_interval_ms;
 static int opt_pause = 2000;
 static int opt_settle_ms = 2000;
 static int opt_kb = 2048;
-static int opt_no_hog, opt_early;
+static int opt_work_us = 20000;
+static int opt_no_hog, opt_early, opt_lived, opt_no_trace;
+static atomic_int *stop_rounds;
 
 static const char usage[] =
-"Usage: scenario [option]... flush|netns|long\n"
+"Usage: scenario [option]... flush|netns|links|work|long|exec [FILE]\n"
 "  --cpus LIST      the CPUs to hog, such as 3 or 2,3 (default: 3)\n"
 "  --prio N         the hogs' SCHED_FIFO priority (default: 55)\n"
 "  --hog-ms N       how long they run (default: 1000)\n"
 "  --early          they end when nobody waits any more\n"
 "  --no-hog         the same without them\n"
+"  --no-trace       do not trace boosts: that costs the hog some us each\n"
+"  --lived          the hogs first do on their CPU what a program does: send\n"
+"                   packets, write a log\n"
 "  --repeat N       flush: N times in a row (default: 1)\n"
 "  --interval-ms N  ... with this pause between them (default: 0)\n"
+"  --work-us N      work: the CPU time that it needs (default: 20000)\n"
 "  --kb N           long: the ring buffer's size (default: 2048)\n"
 "  --pause N        instructions between the hogs' pauses (default: 2000)\n"
-"  --settle-ms N    leave the machine alone before (default: 2000)\n";
+"  --settle-ms N    leave the machine alone before (default: 2000)\n"
+"exec: each line of FILE is NAME CPU PRIO DELAY_MS INTERVAL_MS COMMAND.  With an\n"
+"interval the command is run again and again until the others are done; with\n"
+"- for the CPU it is run when the line before it is done, by the same process.\n";
 
 static __u64 now(void)
 {
@@ -200,6 +234,32 @@ static struct schedstat schedstat(int fd)
 }
 
 /*
+ * No CPU is as new when its hog starts to spin: the program has sent packets,
+ * and written a log, whose last pages are still in this CPU's lists, and not
+ * yet in an LRU.
+ */
+static void live(void)
+{
+	struct sockaddr_in to = {
+		.sin_family = AF_INET,
+		.sin_port = htons(9),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	static char buf[4096];
+
+	for (int i = 0; i < 10; i++)
+		sendto(fd, buf, 64, 0, (struct sockaddr *)&to, sizeof(to));
+	close(fd);
+	fd = open("/var/tmp/hog.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	for (int i = 0; i < 3; i++) {
+		if (write(fd, buf, sizeof(buf)) != sizeof(buf))
+			err(2, "/var/tmp/hog.log");
+	}
+	close(fd);
+}
+
+/*
  * Run, and look at the clock.  A gap is either somebody else on this CPU, and
  * then schedstat says for how long, or an interrupt (or, in virtual time, a
  * turn of another CPU, which "pause" lets it have early).
@@ -214,6 +274,10 @@ static void hog_run(struct hog *h)
 	prctl(PR_SET_NAME, "hog");
 	if (mlockall(MCL_CURRENT | MCL_FUTURE))
 		err(2, "mlockall");
+	if (opt_lived) {
+		become(h->cpu, 0);
+		live();
+	}
 	fd = open("/proc/self/schedstat", O_RDONLY);
 	if (fd < 0)
 		errx(2, "no /proc/self/schedstat: the kernel needs CONFIG_SCHEDSTATS");
@@ -241,11 +305,13 @@ static void hog_run(struct hog *h)
 			if (t - t_last > h->gap_ns)
 				h->gap_ns = t - t_last;
 			h->gaps++;
+			h->gaps_ns += t - t_last;
 		} else {
 			if (s.delay_ns - last.delay_ns > h->slice_ns)
 				h->slice_ns = s.delay_ns - last.delay_ns;
 			if (t - t_last > h->away_ns)
 				h->away_ns = t - t_last;
+			h->lost_ns += t - t_last;
 		}
 		last = s;
 		t_last = now();
@@ -282,7 +348,15 @@ static int read_stat_refresh(void)
 static int end_container(void)
 {
 	kill(container, SIGKILL);
-	return rtnl_wait_gone(links, "veth0");
+	return rtnl_wait_gone(links, "veth", 1);
+}
+
+/* Until they are gone; what then waits for RCU, without rtnl, does not count. */
+static int delete_links(void)
+{
+	if (write(engine[1], "12345", LINKS) != LINKS)
+		return -errno;
+	return rtnl_wait_gone(links, "veth", LINKS);
 }
 
 static int add_address(void)
@@ -300,8 +374,38 @@ static int shrink_ring(void)
 	return write_file(ring, "4");
 }
 
-static void setup_netns(void)
+/* The number on the line of @text that begins with @key */
+static __u64 value(const char *text, const char *key)
 {
+	const char *p = strstr(text, key);
+
+	return p ? strtoull(p + strlen(key), NULL, 10) : 0;
+}
+
+static int flush_work(void)
+{
+	int fd = open(WORK, O_RDWR);
+	char buf[256];
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = snprintf(buf, sizeof(buf), "%d %d", hogs[0].cpu, opt_work_us);
+	if (write(fd, buf, n) != n)
+		return -errno;
+	n = pread(fd, buf, sizeof(buf) - 1, 0);
+	if (n < 0)
+		return -errno;
+	buf[n] = 0;
+	actors->begun_ns = value(buf, "end_ns: ") - value(buf, "first_ns: ");
+	close(fd);
+	return 0;
+}
+
+/* A container, and so many links from here to it */
+static void setup_netns(int nr)
+{
+	char name[16], peer[16];
 	int ready[2], error;
 	char c;
 
@@ -323,11 +427,45 @@ static void setup_netns(void)
 	error = rtnl_add_dummy("dummy0");
 	if (error && error != -EEXIST)
 		errx(2, "no dummy device: %s", strerror(-error));
-	error = rtnl_add_veth("veth0", "eth0", container);
-	if (!error)
-		error = rtnl_set_up("veth0");
-	if (error)
-		errx(2, "no veth pair: %s", strerror(-error));
+	for (int i = 0; i < nr; i++) {
+		snprintf(name, sizeof(name), "veth%d", i);
+		snprintf(peer, sizeof(peer), "eth%d", i);
+		error = rtnl_add_veth(name, peer, container);
+		if (!error)
+			error = rtnl_set_up(name);
+		if (error)
+			errx(2, "no veth pair: %s", strerror(-error));
+	}
+}
+
+/* So many tasks, each of which deletes its link when told */
+static void setup_engine(void)
+{
+	char name[16], c;
+
+	if (pipe(engine))
+		err(2, "pipe");
+	for (int i = 0; i < LINKS; i++) {
+		if (fork())
+			continue;
+		become(0, 0);
+		snprintf(name, sizeof(name), "veth%d", i);
+		if (read(engine[0], &c, 1) == 1 && rtnl_delete(name))
+			errx(2, "cannot delete %s", name);
+		_exit(0);
+	}
+}
+
+static void setup_work(void)
+{
+	int module;
+
+	if (!access(WORK, F_OK))
+		return;
+	module = open(MODULE, O_RDONLY | O_CLOEXEC);
+	if (module < 0 || syscall(SYS_finit_module, module, "", 0))
+		err(2, MODULE);
+	close(module);
 }
 
 static void setup_long(void)
@@ -343,6 +481,24 @@ static void setup_long(void)
 		errx(2, "cannot set %s to %s", ring, kb);
 }
 
+static int run_command(const struct actor *a)
+{
+	char out[64];
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		snprintf(out, sizeof(out), "/tmp/actor-%.40s", a->name);
+		if (!freopen(a->interval_ms ? "/dev/null" : out, "w", stdout))
+			_exit(126);
+		execl("/bin/sh", "sh", "-c", a->command, NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 static void add_actor(const char *name, int cpu, int prio, int delay_ms,
 		      int (*act)(void))
 {
@@ -355,16 +511,51 @@ static void add_actor(const char *name, int cpu, int prio, int delay_ms,
 	a->act = act;
 }
 
+/* One, or one after the other; or one again and again: the longest counts */
+static void run_commands(struct actor *a)
+{
+	__u64 start, end;
+	int error;
+
+	do {
+		do {
+			start = now();
+			error = run_command(a);
+			end = now();
+			if (!a->n || end - start > a->end[0] - a->start[0]) {
+				a->start[0] = start;
+				a->end[0] = end;
+			}
+			a->n = 1;
+			a->rounds++;
+			if (error)
+				a->error = error;
+			if (a->interval_ms)
+				sleep_until(now() + a->interval_ms * MS);
+		} while (a->interval_ms && !*stop_rounds);
+		a->done = 1;
+	} while (++a < actors + nr_actors && a->follows);
+}
+
 static void start_actors(void)
 {
 	__u64 start = now() + MARGIN;
+	pid_t pid;
 
 	for (struct actor *a = actors; a < actors + nr_actors; a++) {
-		a->pid = fork();
-		if (a->pid)
+		if (a->follows)
 			continue;
+		pid = fork();
+		if (pid) {
+			a->pid = pid;
+			continue;
+		}
 		become(a->cpu, a->prio);
 		sleep_until(start + a->delay_ms * MS);
+		if (a->command) {
+			run_commands(a);
+			exit(0);
+		}
 		for (a->n = 0; a->n < opt_repeat && !a->error; a->n++) {
 			if (a->n)
 				sleep_until(now() + opt_interval_ms * MS);
@@ -377,18 +568,31 @@ static void start_actors(void)
 	}
 }
 
+static int all_done(int rounds_too)
+{
+	for (struct actor *a = actors; a < actors + nr_actors; a++) {
+		if (!a->done && (rounds_too || !a->interval_ms))
+			return 0;
+	}
+	return 1;
+}
+
 /* Wait until every actor is done, or the time is up */
 static void wait_actors(__u64 limit)
 {
-	struct actor *a;
+	__u64 look = 0;
 
 	for (;;) {
-		for (a = actors; a < actors + nr_actors && a->done; a++)
-			;
-		if (a == actors + nr_actors)
+		if (all_done(0))
+			*stop_rounds = 1;
+		if (all_done(1))
 			return;
 		if (limit && now() >= limit)
 			return;
+		if (actors->command && limit && now() >= look) {
+			stuck_look(now(), hogs[0].cpu);
+			look = now() + LOOK;
+		}
 		usleep(5000);
 	}
 }
@@ -418,11 +622,22 @@ static void report(__u64 hog_start, __u64 hog_end, const __u64 *timer)
 	char tag[32], path[128];
 
 	for (struct actor *a = actors; a < actors + nr_actors; a++) {
-		for (int i = 0; i < a->n; i++)
-			printf("%s actor name=%s prio=%d waited_ns=%llu after_hog=%d error=%d\n",
+		for (int i = 0; i < a->n; i++) {
+			printf("%s actor name=%s prio=%d waited_ns=%llu after_hog=%d ",
 			       scenario, a->name, a->prio, a->end[i] - a->start[i],
 			       !opt_no_hog && a->end[i] >= hog_end &&
-			       a->start[i] < hog_end, a->error);
+			       a->start[i] < hog_end);
+			printf("late=%d error=%d rounds=%d begun_ns=%llu\n",
+			       !opt_no_hog && a->start[i] >= hog_end,
+			       a->error, a->rounds, a->begun_ns);
+		}
+	}
+	for (struct actor *a = actors; a < actors + nr_actors; a++) {
+		if (!a->command || a->interval_ms)
+			continue;
+		snprintf(tag, sizeof(tag), "out %.20s", a->name);
+		snprintf(path, sizeof(path), "/tmp/actor-%.40s", a->name);
+		print_file(tag, path);
 	}
 	if (opt_no_hog)
 		return;
@@ -431,8 +646,10 @@ static void report(__u64 hog_start, __u64 hog_end, const __u64 *timer)
 		       scenario, h->cpu, h->pid, opt_prio, hog_end - hog_start);
 		printf("delay_ns=%llu switches=%llu slice_ns=%llu ",
 		       h->delay_ns, h->switches, h->slice_ns);
-		printf("away_ns=%llu gap_ns=%llu gaps=%llu timer_interrupts=%llu\n",
-		       h->away_ns, h->gap_ns, h->gaps, timer[h - hogs]);
+		printf("away_ns=%llu lost_ns=%llu gap_ns=%llu gaps=%llu ",
+		       h->away_ns, h->lost_ns, h->gap_ns, h->gaps);
+		printf("gaps_ns=%llu timer_interrupts=%llu\n", h->gaps_ns,
+		       timer[h - hogs]);
 		snprintf(tag, sizeof(tag), "state cpu=%d", h->cpu);
 		snprintf(path, sizeof(path), DEBUGFS "stall_monitor/cpu%d", h->cpu);
 		print_file(tag, path);
@@ -443,6 +660,7 @@ static void report(__u64 hog_start, __u64 hog_end, const __u64 *timer)
 static void run(void)
 {
 	__u64 timer[MAX_CPUS] = {}, hog_start = 0, hog_end = 0;
+	__u64 margin = actors->command ? 500 * MS : MARGIN;
 	int i;
 
 	sleep_until(now() + opt_settle_ms * MS);
@@ -454,7 +672,15 @@ static void run(void)
 	for (i = 0; i < nr_hogs; i++)
 		timer[i] = timer_interrupts(hogs[i].cpu);
 	start_actors();
-	wait_actors(opt_no_hog ? 0 : hog_end - MARGIN);
+	wait_actors(opt_no_hog ? 0 : hog_end - margin);
+	if (actors->command && !opt_no_hog) {
+		stuck_look(now(), hogs[0].cpu);
+		for (struct actor *a = actors; a < actors + nr_actors; a++) {
+			if (!a->done && a->pid)
+				stuck_tree(scenario, a->pid);
+		}
+		stuck_print(scenario);
+	}
 	if (!opt_no_hog && !opt_early)
 		sleep_until(hog_end - MARGIN);
 	for (i = 0; i < nr_hogs; i++) {
@@ -467,6 +693,8 @@ static void run(void)
 	if (!opt_no_hog)
 		sleep_until(hog_end);
 	wait_actors(0);
+	if (container)
+		kill(container, SIGKILL);
 	while (wait(NULL) > 0)
 		;
 	report(hog_start, hog_end, timer);
@@ -484,6 +712,34 @@ static void parse_cpus(char *list)
 		errx(2, "--cpus takes a list such as 3 or 2,3");
 }
 
+static void read_commands(const char *file)
+{
+	char line[512], name[64], cpu[16], *command;
+	int prio, delay_ms, interval_ms, n;
+	FILE *f = fopen(file, "r");
+
+	if (!f)
+		err(2, "%s", file);
+	while (fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = 0;
+		if (!line[0] || line[0] == '#')
+			continue;
+		if (sscanf(line, "%63s %15s %d %d %d %n", name, cpu, &prio, &delay_ms,
+			   &interval_ms, &n) != 5 || !line[n])
+			errx(2, "%s: cannot read \"%s\"", file, line);
+		if (nr_actors == MAX_ACTORS)
+			errx(2, "%s: more than %d commands", file, MAX_ACTORS);
+		command = strdup(line + n);
+		add_actor(strdup(name), atoi(cpu), prio, delay_ms, NULL);
+		actors[nr_actors - 1].command = command;
+		actors[nr_actors - 1].interval_ms = interval_ms;
+		actors[nr_actors - 1].follows = cpu[0] == '-' && nr_actors > 1;
+	}
+	fclose(f);
+	if (!nr_actors)
+		errx(2, "%s names no command", file);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -492,9 +748,12 @@ int main(int argc, char **argv)
 		{ "hog-ms", required_argument, NULL, 'm' },
 		{ "early", no_argument, &opt_early, 1 },
 		{ "no-hog", no_argument, &opt_no_hog, 1 },
+		{ "no-trace", no_argument, &opt_no_trace, 1 },
+		{ "lived", no_argument, &opt_lived, 1 },
 		{ "repeat", required_argument, NULL, 'r' },
 		{ "interval-ms", required_argument, NULL, 'i' },
 		{ "kb", required_argument, NULL, 'k' },
+		{ "work-us", required_argument, NULL, 'w' },
 		{ "pause", required_argument, NULL, 'P' },
 		{ "settle-ms", required_argument, NULL, 's' },
 		{ "help", no_argument, NULL, 'h' },
@@ -503,7 +762,8 @@ int main(int argc, char **argv)
 	int c;
 
 	hogs = shared(MAX_CPUS * sizeof(*hogs));
-	actors = shared(4 * sizeof(*actors));
+	actors = shared(MAX_ACTORS * sizeof(*actors));
+	stop_rounds = shared(sizeof(*stop_rounds));
 	nr_hogs = 1;
 	hogs[0].cpu = 3;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -528,6 +788,9 @@ int main(int argc, char **argv)
 		case 'k':
 			opt_kb = atoi(optarg);
 			break;
+		case 'w':
+			opt_work_us = atoi(optarg);
+			break;
 		case 'P':
 			opt_pause = atoi(optarg);
 			break;
@@ -542,7 +805,8 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (optind != argc - 1 || opt_repeat < 1 || opt_repeat > MAX_REPEAT) {
+	if (optind >= argc || optind + 1 + !strcmp(argv[optind], "exec") != argc ||
+	    opt_repeat < 1 || opt_repeat > MAX_REPEAT) {
 		fputs(usage, stderr);
 		return 2;
 	}
@@ -552,7 +816,10 @@ int main(int argc, char **argv)
 	become(1, 90);
 	write_file("/proc/sys/kernel/sched_rt_runtime_us", "-1");
 	write_file(TRACEFS "trace_clock", "mono");
-	write_file(TRACEFS "events/stall_monitor/enable", "1");
+	if (!opt_no_trace) {
+		write_file(TRACEFS "events/stall_monitor/stall_boost_start/enable", "1");
+		write_file(TRACEFS "events/stall_monitor/stall_boost_end/enable", "1");
+	}
 	if (!access(TRACEFS "events/sched/sched_proxy_lend", F_OK))
 		write_file(TRACEFS "events/sched/sched_proxy_lend/enable", "1");
 	write_file(TRACEFS "trace", "");
@@ -562,13 +829,24 @@ int main(int argc, char **argv)
 	if (!strcmp(scenario, "flush")) {
 		add_actor("flush", 0, 0, 0, read_stat_refresh);
 	} else if (!strcmp(scenario, "netns")) {
-		setup_netns();
+		setup_netns(1);
 		add_actor("container", 0, 0, 0, end_container);
-		add_actor("bystander", 1, 0, 5, add_address);
-		add_actor("rt", 1, 60, 10, set_up);
+		add_actor("bystander", 1, 0, 1, add_address);
+		add_actor("rt", 1, 60, 2, set_up);
+	} else if (!strcmp(scenario, "links")) {
+		setup_netns(LINKS);
+		setup_engine();
+		add_actor("container", 0, 0, 0, delete_links);
+		add_actor("bystander", 1, 0, 1, add_address);
+		add_actor("rt", 1, 60, 2, set_up);
+	} else if (!strcmp(scenario, "work")) {
+		setup_work();
+		add_actor("work", 0, 0, 0, flush_work);
 	} else if (!strcmp(scenario, "long")) {
 		setup_long();
 		add_actor("long", 0, 0, 0, shrink_ring);
+	} else if (!strcmp(scenario, "exec")) {
+		read_commands(argv[optind + 1]);
 	} else {
 		errx(2, "no scenario \"%s\" (see --help)", scenario);
 	}

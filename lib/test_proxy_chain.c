@@ -20,11 +20,11 @@
  * whether anything is queued, executed or held; queued = runs + cancelled if
  * not; failed: works with a step that failed.
  *
- * Steps, separated by ';'. M, X, W, N: mutexes, ww_mutexes, works, marks, from
- * 0 on. Times are those of CLOCK_MONOTONIC.
+ * Steps, separated by ';'. M, X, W, N: mutexes, ww_mutexes, works, marks, each
+ * 0 to 63. Times are those of CLOCK_MONOTONIC.
  *
- *   lock M, lockk M, lockt M, unlock M
- *			mutex_lock(), killable, trylock (EBUSY)
+ *   lock M, lockk M, lockt M, lockio M, unlock M
+ *			mutex_lock(), killable, trylock (EBUSY), mutex_lock_io()
  *   ww X Y, wwun X Y	lock both, in this order at first; unlock both
  *   queue W CPU WQ, dqueue W CPU WQ MS
  *			CPU -1: any; nothing happens if it is queued already
@@ -39,6 +39,7 @@
  *
  * BH works can only queue, burn and mark.
  */
+#include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/cpu.h>
 #include <linux/debugfs.h>
@@ -66,7 +67,7 @@
 #define POLL_US		100
 
 enum step_kind {
-	LOCK, LOCKK, LOCKT, UNLOCK, WW, WWUN,
+	LOCK, LOCKK, LOCKT, LOCKIO, UNLOCK, WW, WWUN,
 	QUEUE, DQUEUE, FLUSH, DFLUSH, CANCEL, DCANCEL,
 	FLUSHWQ, DRAIN, DESTROYWQ,
 	KQUEUE, KFLUSH, KCANCEL, KFLUSHALL,
@@ -85,6 +86,7 @@ static const struct step_name {
 	[LOCK]		= { "lock", "o" },
 	[LOCKK]		= { "lockk", "o" },
 	[LOCKT]		= { "lockt", "o" },
+	[LOCKIO]	= { "lockio", "o" },
 	[UNLOCK]	= { "unlock", "o" },
 	[WW]		= { "ww", "oo" },
 	[WWUN]		= { "wwun", "oo" },
@@ -124,7 +126,7 @@ struct script {
 
 /* One execution of a script */
 struct run {
-	u32			held;		/* mutexes */
+	DECLARE_BITMAP(held, NR_OBJECTS);	/* mutexes */
 	struct ww_acquire_ctx	ww_ctx;
 	int			ww[2];		/* ww_mutexes, or -1 */
 };
@@ -479,17 +481,19 @@ static int lock_one(struct run *run, enum step_kind kind, int n)
 {
 	int err = 0;
 
-	if (run->held & BIT(n))
+	if (test_bit(n, run->held))
 		return -EDEADLK;
 	if (kind == LOCK)
 		mutex_lock(&mutexes[n]);
+	else if (kind == LOCKIO)
+		mutex_lock_io(&mutexes[n]);
 	else if (kind == LOCKK)
 		err = mutex_lock_killable(&mutexes[n]);
 	else if (!mutex_trylock(&mutexes[n]))
 		err = -EBUSY;
 	if (err)
 		return err;
-	run->held |= BIT(n);
+	__set_bit(n, run->held);
 	atomic_inc(&nr_held);
 	WRITE_ONCE(mutex_owners[n], task_pid_nr(current));
 	return 0;
@@ -497,9 +501,9 @@ static int lock_one(struct run *run, enum step_kind kind, int n)
 
 static int unlock_one(struct run *run, int n)
 {
-	if (!(run->held & BIT(n)))
+	if (!test_bit(n, run->held))
 		return -EPERM;
-	run->held &= ~BIT(n);
+	__clear_bit(n, run->held);
 	atomic_dec(&nr_held);
 	WRITE_ONCE(mutex_owners[n], 0);
 	mutex_unlock(&mutexes[n]);
@@ -634,7 +638,6 @@ static int flush_wq(int name)
 static int run_step(struct run *run, const struct step *step)
 {
 	const int *arg = step->arg;
-	struct chain_work *w = &works[arg[0]];
 	struct kthread_worker *worker;
 
 	if (in_interrupt() && !step_names[step->kind].atomic)
@@ -643,6 +646,7 @@ static int run_step(struct run *run, const struct step *step)
 	case LOCK:
 	case LOCKK:
 	case LOCKT:
+	case LOCKIO:
 		return lock_one(run, step->kind, arg[0]);
 	case UNLOCK:
 		return unlock_one(run, arg[0]);
@@ -655,16 +659,16 @@ static int run_step(struct run *run, const struct step *step)
 	case KQUEUE:
 		return queue_step(step);
 	case FLUSH:
-		flush_work(&w->work);
+		flush_work(&works[arg[0]].work);
 		return 0;
 	case DFLUSH:
-		flush_delayed_work(&w->dwork);
+		flush_delayed_work(&works[arg[0]].dwork);
 		return 0;
 	case CANCEL:
-		cancelled(cancel_work_sync(&w->work));
+		cancelled(cancel_work_sync(&works[arg[0]].work));
 		return 0;
 	case DCANCEL:
-		cancelled(cancel_delayed_work_sync(&w->dwork));
+		cancelled(cancel_delayed_work_sync(&works[arg[0]].dwork));
 		return 0;
 	case FLUSHWQ:
 		return flush_wq(arg[0]);
@@ -672,10 +676,10 @@ static int run_step(struct run *run, const struct step *step)
 	case DESTROYWQ:
 		return replace_wq(arg[0], step->kind == DRAIN);
 	case KFLUSH:
-		kthread_flush_work(&w->kwork);
+		kthread_flush_work(&works[arg[0]].kwork);
 		return 0;
 	case KCANCEL:
-		cancelled(kthread_cancel_work_sync(&w->kwork));
+		cancelled(kthread_cancel_work_sync(&works[arg[0]].kwork));
 		return 0;
 	case KFLUSHALL:
 		worker = smp_load_acquire(&kworkers[arg[0]]);	/* see kworker_of() */
@@ -711,7 +715,7 @@ static int run_script(const struct script *s)
 	if (run.ww[0] >= 0)
 		unlock_ww(&run, run.ww[0], run.ww[1]);
 	for (n = NR_OBJECTS - 1; n >= 0; n--)
-		if (run.held & BIT(n))
+		if (test_bit(n, run.held))
 			unlock_one(&run, n);
 	atomic_dec(&nr_scripts);
 	return err;

@@ -11,11 +11,13 @@
  *                                or "fifo PRIORITY"; BIND is "bound"
  *                                (kthread_bind()) or "movable" (its affinity
  *                                may be changed)
- *   run ROUNDS BURN SLEEP LOCK HOLD
+ *   run ROUNDS BURN SLEEP LOCK HOLD [HOW]
  *                                give it a program and wake it: so many rounds
  *                                of: take the module's mutex if LOCK is 1, use
  *                                BURN us of CPU time, sleep HOLD us, unlock,
- *                                sleep SLEEP us
+ *                                sleep SLEEP us. HOW says what is disabled
+ *                                while CPU time is used: "nothing" (default),
+ *                                "preemption", "bh" or "irqs"
  *   wait                         until the program has ended
  *   stop                         kthread_stop()
  *   orphan                       leave it to the unload of the module
@@ -23,8 +25,9 @@
  * Reads tell how it is going, one "key: value" a line; times are those of
  * CLOCK_MONOTONIC.
  *
- * work: a write of "CPU BURN" queues a work on the CPU that uses BURN us of CPU
- * time, and flushes it.  Reads tell how that went.
+ * work: a write of "CPU BURN [ROUNDS SLEEP]" queues a work on the CPU and flushes
+ * it.  The work ROUNDS times (once) uses BURN us of CPU time and then sleeps SLEEP
+ * us.  Reads tell how that went.
  *
  * Closing a file stops what it started.  That, like "stop" and the flush, waits
  * for as long as the kthread starves: whoever starves it has to end by itself.
@@ -40,6 +43,7 @@
 #include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -47,12 +51,15 @@
 
 #define MAX_US		(60 * USEC_PER_SEC)
 
+enum disabled { NOTHING, PREEMPTION, BH, IRQS };
+
 struct program {
 	u32	rounds;
 	u32	burn_us;
 	u32	sleep_us;
 	u32	lock;
 	u32	hold_us;
+	enum disabled disabled;
 };
 
 /* Times are zero until they have come. */
@@ -80,6 +87,8 @@ struct stall_work {
 	struct work_struct	work;
 	struct mutex		lock;	/* serializes the writes */
 	u32			burn_us;
+	u32			rounds;
+	u32			sleep_us;
 	pid_t			pid;
 	struct report		report;
 };
@@ -119,6 +128,29 @@ static void burn_until_stop(u32 us)
 		udelay(1);
 }
 
+/* In one piece, so that a long one is not noticed to have been told to stop. */
+static void burn_disabled(u32 us, enum disabled disabled)
+{
+	switch (disabled) {
+	case NOTHING:
+		burn_until_stop(us);
+		break;
+	case PREEMPTION:
+		scoped_guard (preempt)
+			burn(us);
+		break;
+	case BH:
+		local_bh_disable();
+		burn(us);
+		local_bh_enable();
+		break;
+	case IRQS:
+		scoped_guard (irqsave)
+			burn(us);
+		break;
+	}
+}
+
 static void nap(struct stall_thread *t, u32 us)
 {
 	ktime_t timeout = us_to_ktime(us);
@@ -131,7 +163,7 @@ static void one_round(struct stall_thread *t, const struct program *p)
 {
 	if (p->lock)
 		mutex_lock(&contended);
-	burn_until_stop(p->burn_us);
+	burn_disabled(p->burn_us, p->disabled);
 	nap(t, p->hold_us);
 	if (p->lock)
 		mutex_unlock(&contended);
@@ -219,11 +251,18 @@ static int thread_start(struct stall_thread *t, const char *args)
 
 static int thread_run(struct stall_thread *t, const char *args)
 {
+	static const char * const words[] = { "nothing", "preemption", "bh", "irqs" };
+	char how[16] = "nothing";
 	struct program p;
+	int disabled;
 
-	if (sscanf(args, "%u %u %u %u %u", &p.rounds, &p.burn_us, &p.sleep_us,
-		   &p.lock, &p.hold_us) != 5)
+	if (sscanf(args, "%u %u %u %u %u %15s", &p.rounds, &p.burn_us, &p.sleep_us,
+		   &p.lock, &p.hold_us, how) < 5)
 		return -EINVAL;
+	disabled = match_string(words, ARRAY_SIZE(words), how);
+	if (disabled < 0)
+		return disabled;
+	p.disabled = disabled;
 	if (p.burn_us > MAX_US || p.sleep_us > MAX_US || p.hold_us > MAX_US)
 		return -EINVAL;
 	if (!t->task)
@@ -367,9 +406,13 @@ static void stall_work_fn(struct work_struct *work)
 
 	w->pid = task_pid_nr(current);
 	w->report.first_ns = ktime_get_ns();
-	burn(w->burn_us);
+	while (w->report.rounds < w->rounds) {
+		burn(w->burn_us);
+		if (w->sleep_us)
+			usleep_range(w->sleep_us, w->sleep_us);
+		w->report.rounds++;
+	}
 	w->report.end_ns = ktime_get_ns();
-	w->report.rounds = 1;
 }
 
 static int queue_work_online(struct stall_work *w, int cpu)
@@ -384,12 +427,15 @@ static int queue_work_online(struct stall_work *w, int cpu)
 
 static int work_run(struct stall_work *w, const char *args)
 {
-	u32 burn_us;
+	u32 burn_us, rounds = 1, sleep_us = 0;
 	int cpu, err;
 
-	if (sscanf(args, "%d %u", &cpu, &burn_us) != 2 || burn_us > MAX_US)
+	if (sscanf(args, "%d %u %u %u", &cpu, &burn_us, &rounds, &sleep_us) < 2 ||
+	    burn_us > MAX_US || sleep_us > MAX_US)
 		return -EINVAL;
 	w->burn_us = burn_us;
+	w->rounds = rounds;
+	w->sleep_us = sleep_us;
 	err = queue_work_online(w, cpu);
 	if (!err)
 		flush_work(&w->work);

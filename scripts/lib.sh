@@ -94,8 +94,8 @@ need_space() {
 # check_flavour NAME
 check_flavour() {
 	case $1 in
-	default|debug|rt|kasan) ;;
-	*) die "unknown flavour '$1': use FLAVOUR=default, debug, rt or kasan" ;;
+	default|debug|rt|kasan|distro) ;;
+	*) die "unknown flavour '$1': use FLAVOUR=default, debug, rt, kasan or distro" ;;
 	esac
 }
 
@@ -120,6 +120,52 @@ series() {
 # what patches/ holds now, in one word
 series_id() {
 	series | while read -r p; do cat "$p"; done | sha256sum | cut -c1-16
+}
+
+# mirror_edits: which files of the mirror are not as the last 'make export' left
+# them, one "changed FILE", "removed FILE" or "added FILE" a line.  An edit that
+# is in build/linux, too, is none.
+mirror_edits() {
+	sums=$top/patches/MIRROR.sha256
+	[ -f "$sums" ] || return 0
+	{
+		(cd "$top" && sha256sum --quiet -c "$sums" 2>/dev/null) |
+			sed -n 's/: FAILED open or read$//; t missing
+				s/^\(.*\): FAILED$/changed \1/p; d
+				: missing
+				s/^/removed /p'
+		sed 's,^[^ ]* *\([^/]*\)/.*,\1,' "$sums" | sort -u |
+			grep -vxE 'base|bench|build|configs|patches|scripts' |
+			(cd "$top" && xargs -I{} find {} -type f ! -name '.*' ! -name '*~' \
+				! -name '*.orig' ! -name '*.rej' 2>/dev/null) | sort |
+			while read -r f; do
+				grep -qxF "$f" "$top/patches/MIRROR" || echo "added $f"
+			done
+	} | while read -r what f; do
+		case $what in
+		removed) [ -d "$linux" ] && [ ! -e "$linux/$f" ] ;;
+		*) cmp -s "$top/$f" "$linux/$f" ;;
+		esac || echo "$what $f"
+	done
+}
+
+# mirror_advice: turns the lines of mirror_edits into what to do about them
+mirror_advice() {
+	while read -r what f; do
+		case $what:$f in
+		*:kernel/locking/*.patch) echo "  $f: edit build/linux/kernel/locking/ instead" ;;
+		*:*.patch) echo "  $f: edit build/linux/${f%.patch} instead" ;;
+		removed:*) echo "  $f: 'git rm $f' in build/linux instead" ;;
+		added:*) echo "  $f: cp $f build/linux/$f" ;;
+		*)
+			if [ "$(sha256sum < "$linux/$f" 2>/dev/null)" = "$(sed -n "s|  $f\$|  -|p" "$top/patches/MIRROR.sha256")" ]; then
+				echo "  $f: cp $f build/linux/$f"
+			else
+				echo "  $f: make the same edit in build/linux/$f, which has other changes"
+			fi ;;
+		esac
+	done
+	echo "Or undo it here: 'git checkout HEAD -- FILE', or 'git checkout COMMIT^ -- FILE' if COMMIT has it. See \"Change it\" in README.md."
 }
 
 jobs=${JOBS:-$(nproc 2>/dev/null || echo 2)}
@@ -160,4 +206,14 @@ apply_series() {
 	new=$(plain_git "$tree_tmp" rev-parse HEAD)
 	drop_scratch "$tree_tmp"
 	trap - EXIT
+}
+
+# the Debian mirrors that this machine's apt knows, in its order
+mirrors() {
+	# shellcheck disable=SC2016
+	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' \
+		'Created-By: Packages' 2>/dev/null |
+	awk '$3 == "main" && $1 !~ /security/ &&
+		$2 ~ /^(oldoldstable|oldstable|stable|testing|unstable|sid|rc-buggy|bullseye|bookworm|trixie|forky|duke)(-updates|-backports)?$/ &&
+		!seen[$1]++ { print $1 }'
 }

@@ -12,9 +12,10 @@
  * hands it what it waits for, and in any case by the wakeup (proxy_unblock()),
  * under p->blocked_lock each time. So while somebody holds p->blocked_lock and
  * the word is not 0, p has not left the function that put the object there, and
- * the object exists. proxy_lock_edge() is the one function that knows kinds: it
- * names the owner and holds the edge still. Another kind of object is another
- * case there.
+ * the object exists. proxy_lock_edge() names the owner, by the kind of the
+ * object, and holds the edge still. Another kind of object is another case
+ * there, another name in proxy_kind[], another line in the report of a deadlock,
+ * and an answer from blocked_on_strong_only().
  *
  * Sleeping owners. A walk that ends at a task that is not on a runqueue, and
  * is itself blocked on nothing that has an owner, cannot lend. The donor then
@@ -481,7 +482,7 @@ static void *flush_func(unsigned long on) { return NULL; }
  * @p: a blocked task; under RCU
  * @queued: @p is queued on the runqueue of this CPU, whose lock is held
  *
- * The one function that knows the kinds of objects that tasks block on.
+ * How the owner is found depends on the kind of the object.
  *
  * Context: interrupts disabled. Pairs with proxy_unlock_edge().
  *

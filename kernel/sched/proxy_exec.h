@@ -36,8 +36,14 @@ void proxy_unlock_edge(struct blocked_edge *edge);
 DEFINE_CLASS(blocked_edge, struct blocked_edge, proxy_unlock_edge(&_T),
 	     proxy_lock_edge(p, queued), struct task_struct *p, bool queued)
 
-/* How far a walk went, and what it met. */
+/*
+ * No walk follows more edges than this. Deadlocked tasks form a cycle, which a
+ * walk would follow for ever with rq->lock held, and user space can build chains
+ * of any length.
+ */
 #define PROXY_MAX_DEPTH		64
+
+/* How far a walk went, and what it met. */
 #define PROXY_TRACE_HOPS	8
 
 struct proxy_walk {

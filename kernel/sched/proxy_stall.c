@@ -2,84 +2,112 @@
 /*
  * Stall monitor: lend a CPU to the kernel threads that starve on it
  *
- * A SCHED_FIFO task that never sleeps starves the fair and the weaker
+ * A SCHED_FIFO task that never sleeps, the hog, starves the fair and the weaker
  * real-time threads of its CPU. For user tasks that is what was asked for. For
  * a kernel thread it is not: somebody waits for the kworker that never runs,
  * typically with a mutex held, and in the end the whole system waits.
  *
  * The idea: on the CPUs that are watched, every runnable kernel thread that
- * can run nowhere else and does not run is on a list, oldest first. While that
- * list has a thread and something stronger than the fair class runs, one
- * hrtimer is armed, for the moment at which the oldest has waited for the
- * threshold. When it fires, the CPU's stall server, a dl_server, lends its
- * deadline context to that thread: no policy, priority or affinity changes, so
- * there is nothing to restore. The server's runtime bounds each interruption
- * of the task that hogs the CPU, its period bounds how often that happens, and
- * a longest duration gives the next starving thread its turn.
+ * does not run is on a list, oldest first. When the
+ * oldest has waited behind something stronger than the fair class for the
+ * threshold, the CPU's stall server, a dl_server, lends its deadline context to
+ * that thread, in slices. No policy, priority or affinity changes, so there is
+ * nothing to restore.
  *
- * There is nothing periodic here: where nothing waits, no timer is armed.
+ * The threshold decides when help begins, a shorter one when somebody is known
+ * to wait for the thread: a housekeeping CPU asks. Once begun it goes on: a
+ * boosted thread has its slices until it sleeps, and for as long as a boost is under
+ * way, and STALL_WARM_NS after the last, the CPU is warm: whoever waits is due
+ * at once. What bounds all this together is the bucket.
  *
- * The states of a CPU (struct stall_rq):
+ * The bucket: boosts take from the hog what is in it, and nothing else. It is
+ * filled at runtime/period, and holds one slice. What boosts take is counted
+ * from the switch to a boosted thread to the switch away from it, and
+ * STALL_SWITCH_NS for the interrupts and switches at both ends. A thread in a
+ * section without preemption overruns its slice: all of that is charged, and
+ * the debt has to be refilled before the next slice, whoever it is for. So in
+ * any stretch of time boosts take runtime/period of it, one slice, and one
+ * overrun. Debt that takes longer than STALL_MAX_DEBT_NS to refill is
+ * forgiven, else one rescue would be the next starvation.
  *
- *              kthread waits                  waited for the threshold,
- *    +------+  [enqueue|switch] +----------+  server has budget     +---------+
- *    | IDLE | ----------------> | WATCHING | ---------------------> |  READY  |
- *    +------+ <---------------- +----------+        [timer]         +---------+
- *              none waits            ^                                |  ^  ^
- *              [dequeue|switch]      |                 it is switched |  |  |
- *                                    |              in, arm for what  |  |  |
- *                                    |               budget is left   |  |  |
- *                                    |                     [switch]   v  |  |
- *                                    |   sleeps, moves    +---------+ |  |  |
- *                                    +------------------- | RUNNING |-+--+  |
- *                                    |     [dequeue]      +---------+ [switch]
- *                                    |                        |     a deadline
- *                                    |           slice over   |     task preempts
- *                                    |              [timer]   v             |
- *                                    |  duration over     +---------+       |
- *                                    +------------------- | REFILL  | ------+
- *                                           [timer]       +---------+
- *                                                     new period [timer]
+ * For SCHED_DEADLINE each slice is a job of the server, with a deadline one
+ * period later, and the bucket sees to it that jobs that end within a stretch
+ * of time demand no more than runtime/period of it.
  *
- *   IDLE      nr_starving = 0, boosted = NULL; no timer
- *   WATCHING  nr_starving > 0, boosted = NULL; timer armed while the CPU is
- *             taken by something stronger than the fair class
- *   READY     boosted, server active, run_start = 0; no timer needed
- *   RUNNING   boosted, server active, run_start != 0; timer: end of the slice
- *   REFILL    boosted, server stopped; timer: the server's next period
+ * The states of a CPU (enum stall_state):
  *
- * A thread that leaves the runqueue, a pause, or the CPU going offline ends
- * the boost in READY, RUNNING and REFILL alike.
+ *          a thread waits          the head waited for the threshold,
+ *   +------+ [hooks]  +----------+ or the CPU is warm   +--------+
+ *   | IDLE | -------> | WATCHING | -------------------> | REFILL | <-----------+
+ *   +------+ <------- +----------+    [timer|hooks]     +--------+             |
+ *            none      ^   ^   ^                         |     ^               |
+ *                      |   |   |              a slice is |     | too little    |
+ *                      |   |   | nothing      in the     |     | is left       |
+ *                      |   |   | starves it   bucket     v     | [switch]      |
+ *                      |   |   +---------------------- +-------+               |
+ *                      |   |      [switch]             | READY | <---+         |
+ *                      |   |                           +-------+     |         |
+ *                      |   |                             |           | a dead- |
+ *                      |   | sleeps, moves      switched |           | line    |
+ *                      |   | [dequeue]          to       v           | task    |
+ *                      |   +-------------------------- +---------+   | preempts|
+ *                      |                               | RUNNING | --+ [switch]|
+ *                      |                               +---------+             |
+ *                      |                                 | slice over          |
+ *                      |                                 v [slice timer]       |
+ *                      |  sleeps, moves [dequeue],     +---------+             |
+ *                      +------------------------------ | OVERRUN | ------------+
+ *                         turn over, others wait       +---------+  switched
+ *                         [switch]                                  away from
+ *
+ *   OFF       not watched
+ *   IDLE      no thread waits
+ *   WATCHING  threads wait; while the CPU is taken, the timer is armed for when
+ *             the head is due, or it is time to ask who is awaited
+ *   REFILL    ->boosted has its turn; timer: a slice is in the bucket
+ *   READY     the server is queued; timer: it has not been picked in a period
+ *   RUNNING   ->boosted runs for the server; slice timer: the end of the slice
+ *   OVERRUN   the slice is over, the server stopped, the CPU told to reschedule
+ *
+ * stall_update() goes through the states as far as it can, stall_switched() does
+ * what a switch decides. A thread that leaves the runqueue, a pause, or the CPU
+ * going offline ends the boost in any state.
+ *
+ * Turns: a thread keeps its turn for the duration, if others wait; then it goes
+ * to the end of the list.
+ *
+ * Quiet: the timer lives on a housekeeping CPU. Where it has to be armed from
+ * another one, an irq_work does that. It is never cancelled: when it fires in
+ * vain it finds nothing to do. The hog's CPU takes one interrupt to reschedule
+ * and one of the slice timer, if the thread does not sleep before.
  *
  * Why the slices have a timer of their own: a dl_server's runtime is enforced
  * at the tick, which is off on a nohz_full CPU, and the hrtick serves only
- * deadline tasks. So the server is started for one slice and stopped at the
- * end of it, and sched_can_stop_tick() does not count it. Its runtime is
- * charged here and nowhere else. The CBS rules decide what is left when the
- * server starts again, with one exception: the debt of an overrun (the thread
- * was in a section without preemption) postpones the next slice until the hog
- * has had its share of a period, and not further, else one rescue would be the
- * next starvation.
+ * deadline tasks. So the server is started for one slice and stopped at the end
+ * of it, and sched_can_stop_tick() does not count it.
  *
  * Locking: rq->lock protects all of struct stall_rq and the stall_* fields of
- * the tasks on that runqueue. The timer is queued on the CPU that armed it,
- * mostly this one, else that of a remote waker. Its callback takes rq->lock;
- * under that only hrtimer_try_to_cancel() is used, and a callback that could
- * not be cancelled looks at the state that it finds. A task on the waiting
- * list or in ->boosted is on the runqueue: it leaves both in the dequeue hook,
- * before it can die, so no reference is held. stall_mutex serialises the
- * sysctls; it nests inside cpu_hotplug_lock, and rq->lock inside it.
+ * the tasks on that runqueue. Both timers' callbacks take it and look at the
+ * state that they find. A task on the waiting list or in ->boosted is on the
+ * runqueue: it leaves both in the dequeue hook, before it can die, so no
+ * reference is held. stall_mutex serialises the sysctls; it nests inside
+ * cpu_hotplug_lock, and rq->lock inside it.
  */
 
 #define pr_fmt(fmt) "stall_monitor: " fmt
 
 #include <linux/cpu.h>
 #include <linux/debugfs.h>
+#include <linux/device.h>
+#include <linux/glob.h>
 #include <linux/irq_work.h>
-#include <linux/ratelimit.h>
+#include <linux/kallsyms.h>
+#include <linux/math64.h>
 #include <linux/sched/clock.h>
+#include <linux/sched/debug.h>
 #include <linux/sched/isolation.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 #include <linux/sysctl.h>
 #include <linux/workqueue.h>
 
@@ -88,21 +116,49 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/stall_monitor.h>
 
+/* On from the first time that a CPU is watched: turning it off disturbs all. */
 DEFINE_STATIC_KEY_FALSE(stall_monitor_enabled);
 
-/* Budget below this is not worth two context switches. */
+/* Less than this is not worth two context switches. */
 #define STALL_MIN_SLICE_NS	(10 * NSEC_PER_USEC)
 
-/* At most so much of getting to the thread is charged to its slice. */
-#define STALL_MAX_LEAD_NS	(4 * NSEC_PER_USEC)
+/* What the hog loses beside what the thread runs: interrupts and switches. */
+#define STALL_SWITCH_NS		(5 * NSEC_PER_USEC)
+
+/* How far the timers may be off */
+#define STALL_EARLY_NS		(1 * NSEC_PER_USEC)
+#define STALL_LATE_NS		(20 * NSEC_PER_USEC)
+
+/* How long a CPU stays warm after a boost */
+#define STALL_WARM_NS		(50 * NSEC_PER_MSEC)
+
+/* The longest pause that an overrun can cause */
+#define STALL_MAX_DEBT_NS	(1 * NSEC_PER_SEC)
+
+/* So many periods the server may wait for its pick, then another has a turn. */
+#define STALL_READY_TRIES	8
+
+/* Of so many threads, the oldest, it is asked who waits for them, and how often */
+#define STALL_ASK_MAX		8
+#define STALL_ASK_SCAN		64
+#define STALL_ASK_NS		(1ULL * NSEC_PER_MSEC)
+
+/* One line of a CPU in the log, then none for so long */
+#define STALL_SAY_NS		(60ULL * NSEC_PER_SEC)
+
+/* A thread that was helped for so long without a sleep is beyond help. */
+#define STALL_HELPLESS_NS	(10ULL * NSEC_PER_SEC)
+
+enum stall_mode { STALL_MODE_OFF, STALL_MODE_ON, STALL_MODE_REPORT };
 
 /*
  * The sysctls. Written under stall_mutex, read under the rq->lock of any CPU:
  * a new threshold or duration holds from the next look at it.
  */
 struct stall_params {
-	unsigned int	on;		/* and cpu_hotplug_lock */
+	unsigned int	on;		/* enum stall_mode; and cpu_hotplug_lock */
 	unsigned int	threshold_us;
+	unsigned int	awaited_us;
 	unsigned int	runtime_us;
 	unsigned int	period_us;
 	unsigned int	duration_us;
@@ -110,111 +166,104 @@ struct stall_params {
 
 static struct stall_params stall_params __read_mostly = {
 	.threshold_us	= 100000,
-	.runtime_us	= 30,
-	.period_us	= 750,
-	.duration_us	= 10000,
+	.awaited_us	= 10000,
+	.runtime_us	= 50,
+	.period_us	= 1000,
+	.duration_us	= 5000,
 };
+
+/* Whether there is to be a log, and a panic when a thread is beyond help */
+static unsigned int stall_log __read_mostly = 1;
+static unsigned int stall_panic __read_mostly;
 
 static DEFINE_MUTEX(stall_mutex);
 
-/* The CPUs to watch, fixed at boot. */
-static struct cpumask stall_cpus __ro_after_init;
+/*
+ * The CPUs to watch while the monitor is on. Written under cpu_hotplug_lock and
+ * stall_mutex; either is enough to read it.
+ */
+static struct cpumask stall_cpus __read_mostly;
+
+/* They are those that are isolated, whichever that is; under stall_mutex. */
+static bool stall_follow;
 
 static inline u64 stall_ns(const unsigned int *us)
 {
 	return (u64)READ_ONCE(*us) * NSEC_PER_USEC;
 }
 
-/*
- * The report: one line for each detected stall, printed on another CPU than
- * the one that is taken, which must not pay for a console. Who waits for the
- * thread is looked up before it can run: soon after, nobody does. That takes
- * the lock of a worker pool, which nests outside of rq->lock.
- *
- *   stall_report()        under rq->lock: fill the CPU's slot, if it is free
- *   stall_report_send()   without it, by whoever filled the slot
- *   stall_report_print()  in the irq_work: print, free the slot
- */
-struct stall_report {
-	struct irq_work		work;
-	struct task_struct	*task;	/* these are referenced; */
-	struct task_struct	*hog;	/* without @task the slot is free */
-	struct task_struct	*flusher;
-	unsigned int		wait_us;
+static void stall_set_state(struct rq *rq, enum stall_state state)
+{
+	struct stall_rq *st = &rq->stall;
+
+	if (st->state == state)
+		return;
+	trace_stall_state(cpu_of(rq), st->state, state, st->budget);
+	st->state = state;
+}
+
+/* --- Whom to ignore --- */
+
+#define STALL_IGNORE_LEN	256
+
+/* Patterns of names, one behind the other, each with its '\0' */
+struct stall_ignore {
+	struct rcu_head		rcu;
+	unsigned int		gen;	/* no two lists have the same; 31 bits */
+	unsigned int		len;
+	char			patterns[STALL_IGNORE_LEN];
 };
 
-static DEFINE_PER_CPU(struct stall_report, stall_reports);
+/* By default those whose purpose is to keep the CPU from running anything */
+static struct stall_ignore stall_ignore_boot = {
+	.gen		= 1,
+	.len		= sizeof("idle_inject/*"),
+	.patterns	= "idle_inject/*",
+};
 
-/* Asked under rq->lock, so it must not print what it suppressed by itself. */
-static struct ratelimit_state stall_report_limit =
-	RATELIMIT_STATE_INIT_FLAGS(stall_report_limit, DEFAULT_RATELIMIT_INTERVAL,
-				   DEFAULT_RATELIMIT_BURST,
-				   RATELIMIT_MSG_ON_RELEASE);
+/* Written under stall_mutex */
+static struct stall_ignore __rcu *stall_ignore = RCU_INITIALIZER(&stall_ignore_boot);
 
-static void stall_report_print(struct irq_work *work)
+static bool stall_name_matches(const struct stall_ignore *list, const char *name)
 {
-	struct stall_report *r = container_of(work, struct stall_report, work);
-	char who[TASK_COMM_LEN + 16] = "nobody known";
+	const char *s = list->patterns;
 
-	if (r->flusher) {
-		snprintf(who, sizeof(who), "%s (pid %d)", r->flusher->comm,
-			 r->flusher->pid);
-		put_task_struct(r->flusher);
+	for (; s < list->patterns + list->len; s += strlen(s) + 1) {
+		if (glob_match(s, name))
+			return true;
 	}
-	pr_warn("CPU%d: %s (pid %d) waited %u us behind %s (pid %d, rt_priority %u); waited for by %s\n",
-		task_cpu(r->task), r->task->comm, r->task->pid, r->wait_us,
-		r->hog->comm, r->hog->pid, r->hog->rt_priority, who);
-
-	put_task_struct(r->hog);
-	put_task_struct(r->task);
-	/* Pairs with the acquire in stall_report(): the slot is free. */
-	smp_store_release(&r->task, NULL);
-}
-
-/* Called in the hardirq that detected the stall of @r->task. */
-static void stall_report_send(struct stall_report *r)
-{
-	const struct cpumask *mask = housekeeping_cpumask(HK_TYPE_KERNEL_NOISE);
-	int this = task_cpu(r->task), cpu;
-
-	r->flusher = wq_worker_flusher(r->task);
-
-	for_each_cpu_and(cpu, mask, cpu_online_mask) {
-		if (cpu != this && housekeeping_cpu(cpu, HK_TYPE_DOMAIN))
-			break;
-	}
-	irq_work_queue_on(&r->work, cpu < nr_cpu_ids ? cpu : smp_processor_id());
-}
-
-/* A stall that meets a slot in use is counted and traced, but not printed. */
-static struct stall_report *stall_report(struct rq *rq, struct task_struct *p,
-					 u64 wait_ns)
-{
-	struct stall_report *r = per_cpu_ptr(&stall_reports, cpu_of(rq));
-
-	/* Pairs with the release in stall_report_print(). */
-	if (smp_load_acquire(&r->task) || !__ratelimit(&stall_report_limit))
-		return NULL;
-
-	r->task = get_task_struct(p);
-	r->hog = get_task_struct(rq->curr);
-	r->wait_us = div_u64(wait_ns, NSEC_PER_USEC);
-
-	return r;
+	return false;
 }
 
 /*
- * Is @p a kernel thread that this monitor looks after: one that can run on
- * this CPU only, and of a class that something stronger can starve?
+ * The name is looked at once for each list: kernel threads keep theirs. What is
+ * kept is the list's generation, and the answer in bit 0.
+ */
+static bool stall_ignored(struct task_struct *p)
+{
+	const struct stall_ignore *list;
+
+	lockdep_assert_rq_held(task_rq(p));
+	list = rcu_dereference_sched(stall_ignore);
+	if (p->stall_ignored >> 1 != list->gen)
+		p->stall_ignored = list->gen << 1 | stall_name_matches(list, p->comm);
+
+	return p->stall_ignored & 1;
+}
+
+/* --- Who waits, and for how long --- */
+
+/*
+ * Is @p a kernel thread that this monitor looks after: of a class that something
+ * stronger can starve?
  */
 static bool stall_monitored(struct task_struct *p)
 {
 	if (!(p->flags & PF_KTHREAD))
 		return false;
-	if (p->nr_cpus_allowed != 1 && !is_migration_disabled(p))
+	if (p->sched_class != &fair_sched_class && p->sched_class != &rt_sched_class)
 		return false;
-	return p->sched_class == &fair_sched_class ||
-	       p->sched_class == &rt_sched_class;
+	return !stall_ignored(p);
 }
 
 static inline bool stall_waiting(struct task_struct *p)
@@ -222,383 +271,1017 @@ static inline bool stall_waiting(struct task_struct *p)
 	return !list_empty(&p->stall_node);
 }
 
+/* In ->stall_since: it has been told of, and was not helped. */
+#define STALL_TOLD		BIT_ULL(63)
+
+static inline u64 stall_since(struct task_struct *p)
+{
+	return p->stall_since & ~STALL_TOLD;
+}
+
+/* Its sibling's task has another cookie than those that wait here. */
+static bool stall_forced_idle(struct rq *rq)
+{
+#ifdef CONFIG_SCHED_CORE
+	return sched_core_enabled(rq) && rq->nr_running && rq->core->core_forceidle_count;
+#else
+	return false;
+#endif
+}
+
 /*
- * Is @rq taken by something that starves the fair class? Idle counts when it
- * is forced by core scheduling; a plain idle CPU runs whoever is runnable.
+ * Is @rq taken by something that starves the fair class? Still so while a
+ * boosted thread is there, and until the switch away from it. Idle counts when
+ * it is forced by core scheduling; a plain idle CPU runs whoever is runnable.
  */
-static bool stall_starving(struct rq *rq)
+static bool stall_taken(struct rq *rq)
 {
 	const struct sched_class *class = rq->donor->sched_class;
 
+	if (rq->stall.state >= STALL_RUNNING || rq->stall.piece_ns)
+		return true;
 	if (class == &idle_sched_class)
-		return sched_core_enabled(rq);
+		return stall_forced_idle(rq);
 	return sched_class_above(class, &fair_sched_class);
 }
 
-static void stall_timer_start(struct rq *rq, s64 ns)
-{
-	hrtimer_start(&rq->stall.timer, ns_to_ktime(max(ns, 0LL)),
-		      HRTIMER_MODE_REL_PINNED_HARD);
-}
-
-static void stall_timer_stop(struct rq *rq)
-{
-	if (hrtimer_is_queued(&rq->stall.timer))
-		hrtimer_try_to_cancel(&rq->stall.timer);
-}
-
-/* How long the server has to wait for its next period; <= 0: not at all. */
-static s64 stall_refill_time(struct rq *rq)
-{
-	struct sched_dl_entity *dl_se = &rq->stall.server;
-
-	if (dl_se->runtime >= STALL_MIN_SLICE_NS)
-		return 0;
-	return dl_se->deadline - rq_clock(rq);
-}
-
-/* How long until the thread that has waited longest may be boosted. */
-static s64 stall_head_time(struct rq *rq)
-{
-	struct task_struct *p;
-	s64 left;
-
-	p = list_first_entry(&rq->stall.waiting, struct task_struct, stall_node);
-	left = p->stall_since + stall_ns(&stall_params.threshold_us) - rq_clock(rq);
-
-	return max(left, stall_refill_time(rq));
-}
-
-/*
- * Have the timer armed exactly while somebody waits, nobody is boosted, and
- * the CPU is taken. The timer is for the head of the list, and the head only
- * gets younger: an armed timer is never late.
- */
-static void stall_watch(struct rq *rq)
+/* The first thing that every hook and callback does. */
+static void stall_clock_update(struct rq *rq)
 {
 	struct stall_rq *st = &rq->stall;
-	bool want = st->nr_starving && stall_starving(rq);
+	u64 now = rq_clock(rq), warm = st->boosted ? now : min(now, st->warm_until);
 
-	if (st->boosted || want == hrtimer_is_queued(&st->timer))
+	if (st->taken)
+		st->clock += now - st->clock_at;
+	if (warm > st->clock_at)
+		st->warm_ns += warm - st->clock_at;
+	st->clock_at = now;
+}
+
+static void stall_list_add(struct rq *rq, struct task_struct *p)
+{
+	struct list_head *pos;
+
+	if (WARN_ON_ONCE(stall_waiting(p)))
 		return;
-
-	if (want)
-		stall_timer_start(rq, stall_head_time(rq));
-	else
-		stall_timer_stop(rq);
+	rq->stall.nr_waiting++;
+	if (p->stall_since & STALL_TOLD) {
+		list_add_tail(&p->stall_node, &rq->stall.told);
+		return;
+	}
+	/* One that ran for a while in between may be older than the tail. */
+	list_for_each_prev(pos, &rq->stall.waiting) {
+		if (list_entry(pos, struct task_struct, stall_node)->stall_since <= p->stall_since)
+			break;
+	}
+	list_add(&p->stall_node, pos);
 }
 
 static void stall_wait_start(struct rq *rq, struct task_struct *p)
 {
-	p->stall_since = rq_clock(rq);
-	list_add_tail(&p->stall_node, &rq->stall.waiting);
-	rq->stall.nr_starving++;
+	p->stall_since = rq->stall.clock;
+	stall_list_add(rq, p);
 }
 
 static u64 stall_wait_end(struct rq *rq, struct task_struct *p)
 {
-	u64 wait_ns = rq_clock(rq) - p->stall_since;
+	u64 wait_ns = rq->stall.clock - stall_since(p);
 
 	list_del_init(&p->stall_node);
-	rq->stall.nr_starving--;
+	rq->stall.nr_waiting--;
+	if (p == rq->stall.awaited)
+		rq->stall.awaited = NULL;
 	rq->stall.longest_wait = max(rq->stall.longest_wait, wait_ns);
 
 	return wait_ns;
 }
 
-/* Charge what the boosted thread ran since its slice began or went on. */
-static void stall_slice_charge(struct rq *rq)
+/* @p, which waited, runs without help. */
+static void stall_wait_suspend(struct rq *rq, struct task_struct *p)
 {
 	struct stall_rq *st = &rq->stall;
-	u64 delta;
 
-	if (!st->run_start)
-		return;
-
-	delta = rq_clock(rq) - st->run_start;
-	st->run_start = 0;
-	st->server.runtime -= delta;
-	st->boost_ran += delta;
-	st->boost_ns += delta;
-}
-
-static void stall_server_stop(struct rq *rq)
-{
-	struct sched_dl_entity *dl_se = &rq->stall.server;
-	u64 next;
-
-	if (!dl_server_active(dl_se))
-		return;
-
-	stall_slice_charge(rq);
-	dl_server_stop(dl_se);
-
-	/* However late the slice ended, the hog has its share before the next. */
-	next = rq_clock(rq) + dl_se->dl_period - dl_se->dl_runtime;
-	if (dl_se->runtime < STALL_MIN_SLICE_NS &&
-	    dl_time_before(dl_se->deadline, next))
-		dl_se->deadline = next;
-}
-
-/* REFILL or a new boost -> READY */
-static void stall_slice_ready(struct rq *rq)
-{
-	struct sched_dl_entity *dl_se = &rq->stall.server;
-
-	/*
-	 * What is left is not worth a slice and the period is over: have CBS
-	 * begin a new one, whatever the debt.
-	 */
-	if (dl_se->runtime < STALL_MIN_SLICE_NS)
-		dl_se->deadline = 0;
-
-	rq->stall.boost_slices++;
-	rq->stall.slice_start = rq_clock(rq);
-	dl_server_start(dl_se);
+	st->ran = p;
+	st->ran_at = rq_clock(rq);
+	st->ran_clock = st->clock;
 }
 
 /*
- * READY -> RUNNING
- *
- * The interruption of the hog begins when the server starts, so the way to the
- * thread is charged too; but not more than that way takes when nothing is in
- * it, such as a section without preemption, or deadline tasks with a right to
- * be first: the thread is to have its slice.
+ * @p has run and waits again. If it did not sleep since it waited last, that
+ * wait goes on, less what the server would have taken to have it run as long:
+ * a hog that naps for a moment does not make up for what it took.
  */
+static void stall_wait_resume(struct rq *rq, struct task_struct *p)
+{
+	u64 threshold = stall_ns(&stall_params.threshold_us);
+	u64 runtime = stall_ns(&stall_params.runtime_us);
+	u64 period = stall_ns(&stall_params.period_us);
+	struct stall_rq *st = &rq->stall;
+	u64 ran = rq_clock(rq) - st->ran_at;
+
+	if (p == st->ran && ran < mul_u64_u64_div_u64(threshold, runtime, period)) {
+		u64 since = stall_since(p) + (st->clock - st->ran_clock) +
+			    mul_u64_u64_div_u64(ran, period, runtime);
+
+		p->stall_since = min(since, st->clock) | (p->stall_since & STALL_TOLD);
+	} else {
+		p->stall_since = st->clock;
+	}
+	st->ran = NULL;
+	stall_list_add(rq, p);
+}
+
+/* Who is awaited, or the oldest of those that have not been told of; else NULL */
+static struct task_struct *stall_head(struct rq *rq)
+{
+	return rq->stall.awaited ?: list_first_entry_or_null(&rq->stall.waiting,
+							     struct task_struct, stall_node);
+}
+
+/* Those that have been told of are news again: they may be helped now. */
+static void stall_untell(struct rq *rq)
+{
+	struct task_struct *p;
+
+	list_for_each_entry(p, &rq->stall.told, stall_node)
+		p->stall_since &= ~STALL_TOLD;
+	list_splice_init(&rq->stall.told, &rq->stall.waiting);
+}
+
+/* How long until a line may be printed again */
+static s64 stall_say_time(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
+
+	return st->said_at ? st->said_at + STALL_SAY_NS - rq_clock(rq) : 0;
+}
+
+/* How long until @p is due: has waited, behind what takes the CPU, for too long */
+static s64 stall_due_time(struct rq *rq, struct task_struct *p)
+{
+	if (p == rq->stall.awaited)
+		return 0;
+	return stall_since(p) + stall_ns(&stall_params.threshold_us) - rq->stall.clock;
+}
+
+/* How long until it is time to ask whether somebody waits for @p or the others */
+static s64 stall_ask_time(struct rq *rq, struct task_struct *p)
+{
+	u64 awaited_ns = stall_ns(&stall_params.awaited_us);
+	u64 again = rq->stall.asked + max(awaited_ns / 4, STALL_ASK_NS);
+
+	if (!awaited_ns)
+		return S64_MAX;
+	return max(p->stall_since + awaited_ns, again) - rq->stall.clock;
+}
+
+static bool stall_warm(struct rq *rq)
+{
+	return rq_clock(rq) < rq->stall.warm_until;
+}
+
+/* --- The bucket --- */
+
+/* What it holds, and the longest slice: one without others' share in it */
+static s64 stall_bucket_size(struct rq *rq)
+{
+	return min(rq->stall.server.dl_runtime, stall_ns(&stall_params.duration_us));
+}
+
+static u64 stall_refill_in(struct rq *rq, u64 ns)
+{
+	struct sched_dl_entity *dl_se = &rq->stall.server;
+
+	return mul_u64_u64_div_u64(ns, dl_se->dl_runtime, dl_se->dl_period);
+}
+
+static u64 stall_time_to_refill(struct rq *rq, u64 ns)
+{
+	struct sched_dl_entity *dl_se = &rq->stall.server;
+
+	return mul_u64_u64_div_u64(ns, dl_se->dl_period, dl_se->dl_runtime);
+}
+
+/* Take @ns out of the bucket, and have it filled up to now. */
+static void stall_refill(struct rq *rq, u64 ns)
+{
+	struct stall_rq *st = &rq->stall;
+	s64 debt = stall_refill_in(rq, STALL_MAX_DEBT_NS);
+	u64 filled = stall_refill_in(rq, rq_clock(rq) - st->budget_at);
+
+	/* What is less than a nanosecond is for the next time. */
+	if (filled)
+		st->budget_at = min(rq_clock(rq),
+				    st->budget_at + stall_time_to_refill(rq, filled) + 1);
+	st->budget += filled - ns;
+	st->budget = clamp(st->budget, -debt, stall_bucket_size(rq));
+}
+
+static void stall_charge(struct rq *rq, u64 ns)
+{
+	stall_refill(rq, ns);
+	rq->stall.piece_ns += ns;
+	rq->stall.hog_lost_ns += ns;
+}
+
+/* How long until the next slice; <= 0: at once */
+static s64 stall_refill_time(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
+	s64 need = stall_bucket_size(rq);
+
+	stall_refill(rq, 0);
+	/* The first of a boost may be the only one: do not wait for a full one. */
+	if (!st->boost_slices)
+		need = min_t(s64, need, STALL_MIN_SLICE_NS + STALL_SWITCH_NS);
+
+	return need <= st->budget ? 0 : stall_time_to_refill(rq, need - st->budget);
+}
+
+/* What is left of the turn, if others wait */
+static s64 stall_turn_left(struct rq *rq)
+{
+	u64 end = rq->stall.turn_start + stall_ns(&stall_params.duration_us);
+
+	return end - rq_clock(rq);
+}
+
+/* --- The timer --- */
+
+static bool stall_housekeeping(int cpu)
+{
+	return cpu_online(cpu) && housekeeping_cpu(cpu, HK_TYPE_KERNEL_NOISE) &&
+	       housekeeping_cpu(cpu, HK_TYPE_DOMAIN);
+}
+
+/*
+ * A CPU that looks after @rq: a housekeeping CPU, or -1. Not always the same one
+ * for all CPUs, and not one that is taken itself.
+ */
+static int stall_keeper(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
+	int cpu, nr = 0;
+
+	if (st->keeper >= 0 && stall_housekeeping(st->keeper) &&
+	    !READ_ONCE(cpu_rq(st->keeper)->stall.taken))
+		return st->keeper;
+
+	st->keeper = -1;
+	for_each_cpu(cpu, housekeeping_cpumask(HK_TYPE_KERNEL_NOISE)) {
+		if (cpu == cpu_of(rq) || !stall_housekeeping(cpu) ||
+		    READ_ONCE(cpu_rq(cpu)->stall.taken))
+			continue;
+		/* Spread them over what there is. */
+		if (cpu_of(rq) % ++nr == 0)
+			st->keeper = cpu;
+	}
+	return st->keeper;
+}
+
+/* Where the timer of @rq may fire: here, if there is nothing better */
+static int stall_timer_cpu(struct rq *rq)
+{
+	int this = smp_processor_id(), cpu;
+
+	if (stall_housekeeping(this))
+		return this;
+	cpu = stall_keeper(rq);
+	return cpu >= 0 ? cpu : this;
+}
+
+/* Have stall_update() called after @ns, or before. */
+static void stall_timer_start(struct rq *rq, s64 ns)
+{
+	struct stall_rq *st = &rq->stall;
+	u64 at = rq_clock(rq) + max(ns, 0LL);
+	int cpu;
+
+	if (hrtimer_is_queued(&st->timer) && st->timer_at <= at + STALL_LATE_NS)
+		return;
+
+	cpu = stall_timer_cpu(rq);
+	if (cpu != smp_processor_id()) {
+		irq_work_queue_on(&st->timer_work, cpu);
+		return;
+	}
+	st->timer_at = at;
+	hrtimer_start(&st->timer, ns_to_ktime(max(ns, 0LL)),
+		      HRTIMER_MODE_REL_PINNED_HARD);
+}
+
+/* --- Slices and boosts --- */
+
+/* REFILL -> READY */
+static void stall_slice_ready(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
+
+	if (!st->turn_start)
+		st->turn_start = rq_clock(rq);
+	st->slice_ns = min(st->budget, stall_bucket_size(rq));
+	if (st->nr_waiting)
+		st->slice_ns = min(st->slice_ns, stall_turn_left(rq));
+
+	st->boost_slices++;
+	st->ready_at = rq_clock(rq);
+	st->ready_tries = 0;
+	stall_set_state(rq, STALL_READY);
+	dl_server_start_slice(&st->server, st->slice_ns);
+	/* When this slice, if it is used up, will have been refilled. */
+	stall_timer_start(rq, stall_time_to_refill(rq, st->slice_ns + STALL_SWITCH_NS));
+}
+
+/* READY -> RUNNING */
 static void stall_slice_run(struct rq *rq)
 {
 	struct stall_rq *st = &rq->stall;
 
-	/* In REFILL the thread runs on its own, unless preempted again. */
-	if (!dl_server_active(&st->server))
-		return;
-
-	if (st->slice_start) {
-		st->server.runtime -= min_t(u64, rq_clock(rq) - st->slice_start,
-					    STALL_MAX_LEAD_NS);
-		st->slice_start = 0;
-	}
-
-	st->run_start = rq_clock(rq);
-	stall_timer_start(rq, st->server.runtime);
+	/* Not so when one boosted thread follows another. */
+	if (!st->piece_ns)
+		stall_charge(rq, STALL_SWITCH_NS);
+	st->run_at = rq_clock(rq);
+	stall_set_state(rq, STALL_RUNNING);
+	hrtimer_start(&st->slice_timer, ns_to_ktime(st->slice_ns),
+		      HRTIMER_MODE_REL_PINNED_HARD);
 }
 
-static void stall_boost_end(struct rq *rq, enum stall_end reason)
+/* Charge what the boosted thread ran since the last look, slice or overrun. */
+static void stall_slice_charge(struct rq *rq)
 {
 	struct stall_rq *st = &rq->stall;
-	struct task_struct *p = st->boosted;
+	u64 ns = rq_clock(rq) - st->run_at;
 
-	/* Give the CPU back; a thread that blocks is about to do so itself. */
-	if (st->run_start && reason != STALL_END_BLOCKED)
-		resched_curr(rq);
-
-	stall_server_stop(rq);
-	st->boosted = NULL;
-	st->nr_starving--;
-	stall_timer_stop(rq);
-	trace_stall_boost_end(p, cpu_of(rq), reason, st->boost_ran,
-			      st->boost_slices);
+	st->run_at = rq_clock(rq);
+	st->slice_ns -= ns;
+	st->boost_ran += ns;
+	st->boost_ns += ns;
+	stall_charge(rq, ns);
 }
 
-static struct stall_report *stall_boost_start(struct rq *rq, struct task_struct *p)
+/* RUNNING, OVERRUN: the boosted thread leaves the CPU, whenever that is. */
+static void stall_slice_end(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
+
+	stall_slice_charge(rq);
+	if (st->slice_ns < -(s64)STALL_SWITCH_NS)
+		st->overruns++;
+	if (hrtimer_is_queued(&st->slice_timer))
+		hrtimer_try_to_cancel(&st->slice_timer);
+}
+
+static void stall_boost_start(struct rq *rq, struct task_struct *p)
 {
 	struct stall_rq *st = &rq->stall;
 	u64 wait_ns = stall_wait_end(rq, p);
-	struct stall_report *r;
-
-	st->detected++;
-	trace_stall_detected(p, cpu_of(rq), wait_ns, rq->curr);
-	r = stall_report(rq, p, wait_ns);
-
-	/* Admission control refused the server: all that can be done is tell. */
-	if (!st->server.dl_bw_attached) {
-		stall_wait_start(rq, p);
-		stall_watch(rq);
-		return r;
-	}
 
 	st->boosted = p;
-	st->nr_starving++;
-	st->boost_start = rq_clock(rq);
+	st->turn_start = 0;
 	st->boost_ran = 0;
 	st->boost_slices = 0;
 	st->boosts++;
 	trace_stall_boost_start(p, cpu_of(rq), wait_ns);
-	stall_slice_ready(rq);
-
-	return r;
-}
-
-/* Of those that are due, so many are asked who waits for them. */
-#define STALL_CANDIDATES	4
-
-/*
- * Of several that are due, one that somebody waits for comes first. That is a
- * question to the workqueues, whose locks nest outside of rq->lock.
- *
- * Returns a task with a reference, or NULL.
- */
-static struct task_struct *stall_awaited(struct rq *rq)
-{
-	struct task_struct *due[STALL_CANDIDATES], *p, *flusher, *found = NULL;
-	int i, n = 0;
-
-	scoped_guard (rq_lock, rq) {
-		if (rq->stall.boosted || rq->stall.nr_starving < 2)
-			return NULL;
-		update_rq_clock(rq);
-		list_for_each_entry(p, &rq->stall.waiting, stall_node) {
-			if (n == STALL_CANDIDATES || rq_clock(rq) - p->stall_since <
-						     stall_ns(&stall_params.threshold_us))
-				break;
-			due[n++] = get_task_struct(p);
-		}
-	}
-
-	for (i = 0; i < n; i++) {
-		flusher = found || n < 2 ? NULL : wq_worker_flusher(due[i]);
-		if (flusher) {
-			put_task_struct(flusher);
-			found = due[i];
-		} else {
-			put_task_struct(due[i]);
-		}
-	}
-	return found;
+	stall_set_state(rq, STALL_REFILL);
 }
 
 /*
- * WATCHING: when the head of the list is due, boost @awaited, if it still waits
- * here, or the head; else arm for it.
+ * @p did not sleep in its turn. Its turns add up until it sleeps or leaves, or the
+ * CPU has nothing to look after; those of others do not meanwhile.
  */
-static struct stall_report *stall_next(struct rq *rq, struct task_struct *awaited)
+static void stall_sleepless(struct rq *rq, struct task_struct *p)
 {
+	struct stall_rq *st = &rq->stall;
+
+	if (!st->sleepless) {
+		st->sleepless = p;
+		st->sleepless_ns = 0;
+		st->sleepless_told = false;
+	}
+	if (p == st->sleepless && st->turn_start)
+		st->sleepless_ns += rq_clock(rq) - st->turn_start;
+}
+
+/* The caller says what becomes of the thread. */
+static struct task_struct *stall_boost_end(struct rq *rq, enum stall_end reason)
+{
+	struct stall_rq *st = &rq->stall;
+	struct task_struct *p = st->boosted;
+
+	if (st->state >= STALL_RUNNING)
+		stall_slice_end(rq);
+	else if (st->state == STALL_READY && p->is_blocked)
+		stall_charge(rq, STALL_SWITCH_NS);
+	dl_server_stop_slice(&st->server);
+	st->boosted = NULL;
+	if (reason == STALL_END_DURATION || reason == STALL_END_OUTRANKED)
+		stall_sleepless(rq, p);
+	st->ended[reason]++;
+	st->warm_until = rq_clock(rq) + STALL_WARM_NS;
+	trace_stall_boost_end(p, cpu_of(rq), reason, st->boost_ran,
+			      st->boost_slices);
+	stall_set_state(rq, STALL_WATCHING);
+
+	return p;
+}
+
+/* @p is boosted no longer: it runs, or waits again. */
+static void stall_wait_again(struct rq *rq, struct task_struct *p)
+{
+	if (task_current(rq, p))
+		stall_wait_suspend(rq, p);
+	else if (stall_monitored(p))
+		stall_list_add(rq, p);
+}
+
+/* Nothing starves the boosted thread: it runs, or will when its turn comes. */
+static void stall_boost_needless(struct rq *rq)
+{
+	stall_wait_again(rq, stall_boost_end(rq, STALL_END_RUNNING));
+}
+
+/* Others have a turn. It may run all the same, as the owner of a mutex. */
+static void stall_boost_next(struct rq *rq, enum stall_end reason)
+{
+	struct task_struct *p = stall_boost_end(rq, reason);
+
+	p->stall_since = rq->stall.clock;
+	stall_wait_again(rq, p);
+}
+
+/* As of now the CPU may be disturbed. */
+static bool stall_may_lend(struct rq *rq)
+{
+	return rq->stall.server.dl_bw_attached;
+}
+
+/*
+ * The boosted thread has just blocked on a mutex, and find_proxy_task() has idle
+ * run for a moment, so that it can put the thread to sleep or move it.
+ */
+static bool stall_proxy_idles(struct rq *rq)
+{
+	return rq->donor == rq->idle && rq->stall.boosted->is_blocked;
+}
+
+/*
+ * Go on through the states as far as it goes without a switch. The clocks are
+ * up to date.
+ */
+static void stall_update(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
 	struct task_struct *p;
 	s64 left;
 
-	/* Not starving any longer: a switch arms the timer again. */
-	if (!rq->stall.nr_starving || !stall_starving(rq))
-		return NULL;
+	for (;;) {
+		st->taken = stall_taken(rq);
 
-	left = stall_head_time(rq);
-	if (left > 0) {
-		stall_timer_start(rq, left);
-		return NULL;
+		switch (st->state) {
+		case STALL_IDLE:
+		case STALL_WATCHING:
+			/* A piece ends at the switch, see there. */
+			stall_set_state(rq, st->nr_waiting || st->piece_ns ?
+					    STALL_WATCHING : STALL_IDLE);
+			/* Nobody would notice that it sleeps. */
+			if (st->state == STALL_IDLE)
+				st->sleepless = NULL;
+			p = st->taken ? stall_head(rq) : NULL;
+			if (!p) {
+				if (st->taken && st->nr_waiting && READ_ONCE(stall_log))
+					stall_timer_start(rq, stall_say_time(rq));
+				return;
+			}
+			left = stall_due_time(rq, p);
+			if (!stall_warm(rq) || !stall_may_lend(rq)) {
+				stall_timer_start(rq, min(left, stall_ask_time(rq, p)));
+				return;
+			}
+			stall_boost_start(rq, p);
+			break;
+
+		case STALL_REFILL:
+			if (!st->taken && !stall_proxy_idles(rq)) {
+				stall_boost_needless(rq);
+				break;
+			}
+			if (st->nr_waiting && st->turn_start &&
+			    stall_turn_left(rq) < (s64)STALL_MIN_SLICE_NS) {
+				stall_boost_next(rq, STALL_END_DURATION);
+				break;
+			}
+			if (!stall_may_lend(rq)) {
+				stall_boost_next(rq, STALL_END_PAUSED);
+				break;
+			}
+			left = stall_refill_time(rq);
+			if (left > (s64)STALL_EARLY_NS)
+				stall_timer_start(rq, left);
+			else
+				stall_slice_ready(rq);
+			return;
+
+		case STALL_READY:
+			if (!st->taken && !stall_proxy_idles(rq)) {
+				stall_boost_needless(rq);
+				break;
+			}
+			stall_timer_start(rq, st->ready_at + st->server.dl_period - rq_clock(rq));
+			return;
+
+		case STALL_OFF:
+		case STALL_RUNNING:
+		case STALL_OVERRUN:
+			return;
+		}
 	}
-
-	p = list_first_entry(&rq->stall.waiting, struct task_struct, stall_node);
-	if (awaited && task_rq(awaited) == rq && stall_waiting(awaited))
-		p = awaited;
-	return stall_boost_start(rq, p);
 }
 
-/* RUNNING: the slice may be over. */
-static void stall_slice_end(struct rq *rq)
+/* A switch has been decided on: what does it mean for the boosted thread? */
+static void stall_switched(struct rq *rq)
 {
 	struct stall_rq *st = &rq->stall;
-	s64 left;
+	bool on = st->boosted && rq->donor == st->boosted;
 
-	stall_slice_charge(rq);
+	switch (st->state) {
+	case STALL_READY:
+		if (on)
+			stall_slice_run(rq);
+		break;
 
-	/* The two clocks differ by a little: finish the slice. */
-	left = st->server.runtime;
-	if (left > NSEC_PER_USEC) {
-		st->run_start = rq_clock(rq);
-		stall_timer_start(rq, left);
-		return;
+	case STALL_RUNNING:
+		if (on)
+			break;
+		stall_slice_end(rq);
+		if (st->slice_ns >= (s64)STALL_MIN_SLICE_NS) {
+			st->ready_at = rq_clock(rq);
+			stall_set_state(rq, STALL_READY);
+			break;
+		}
+		dl_server_stop_slice(&st->server);
+		stall_set_state(rq, STALL_REFILL);
+		break;
+
+	case STALL_OVERRUN:
+		if (on) {
+			stall_boost_needless(rq);
+		} else {
+			stall_slice_end(rq);
+			stall_set_state(rq, STALL_REFILL);
+		}
+		break;
+
+	case STALL_REFILL:
+		if (on)
+			stall_boost_needless(rq);
+		break;
+
+	default:
+		break;
 	}
 
-	stall_server_stop(rq);
-	left = max(stall_refill_time(rq), 0LL);
-	if (rq_clock(rq) + left >= st->boost_start + stall_ns(&stall_params.duration_us)) {
-		stall_boost_end(rq, STALL_END_DURATION);
-		resched_curr(rq);
-	} else if (left) {
-		stall_timer_start(rq, left);
-		resched_curr(rq);
-	} else {
-		/* The runtime is all of the period: no switch, go on. */
-		stall_slice_ready(rq);
-		stall_slice_run(rq);
+	if (st->boosted && !stall_monitored(st->boosted) && st->state < STALL_RUNNING)
+		stall_boost_end(rq, STALL_END_MOVED);
+
+	/* The hog is back, or somebody that the boost is not to blame for. */
+	if (st->piece_ns && st->state < STALL_RUNNING) {
+		st->longest_piece = max(st->longest_piece, st->piece_ns);
+		st->piece_ns = 0;
 	}
 }
 
-/* REFILL: the next period may have begun. */
-static void stall_refill(struct rq *rq)
+/* Stop the slice that is under way; the thread is charged until it leaves. */
+static void stall_slice_stop(struct rq *rq)
 {
-	struct task_struct *p = rq->stall.boosted;
-	s64 left;
+	struct stall_rq *st = &rq->stall;
 
-	/* Not even preempted yet: an overrun, in a section without preemption. */
-	if (task_current(rq, p) && test_tsk_need_resched(p)) {
-		stall_timer_start(rq, rq->stall.server.dl_period);
-		return;
+	if (st->state == STALL_READY) {
+		dl_server_stop_slice(&st->server);
+		stall_set_state(rq, STALL_REFILL);
+	} else if (st->state == STALL_RUNNING) {
+		dl_server_stop_slice(&st->server);
+		stall_set_state(rq, STALL_OVERRUN);
+		resched_curr(rq);
 	}
+}
 
-	/* The hog is gone or asleep, the thread needs no more help. */
-	if (task_current(rq, p) || !stall_starving(rq)) {
-		stall_boost_end(rq, STALL_END_RUNNING);
-		__stall_enqueue(rq, p);
-		return;
+/* The end of a slice, on the hog's CPU */
+static enum hrtimer_restart stall_slice_timer(struct hrtimer *timer)
+{
+	struct rq *rq = container_of(timer, struct rq, stall.slice_timer);
+	struct stall_rq *st = &rq->stall;
+
+	guard(rq_lock)(rq);
+	st->slice_timer_fired++;
+	if (st->state != STALL_RUNNING)
+		return HRTIMER_NORESTART;
+
+	sched_clock_tick();
+	update_rq_clock(rq);
+	stall_clock_update(rq);
+	stall_slice_charge(rq);
+
+	/* The runtime is all of the period: there is another one already. */
+	if (st->slice_ns <= (s64)STALL_EARLY_NS && st->budget >= stall_bucket_size(rq))
+		st->slice_ns = st->budget;
+
+	/* The two clocks differ by a little: finish the slice. */
+	if (st->slice_ns > (s64)STALL_EARLY_NS) {
+		hrtimer_forward_now(timer, ns_to_ktime(st->slice_ns));
+		return HRTIMER_RESTART;
 	}
+	stall_slice_stop(rq);
 
-	left = stall_refill_time(rq);
-	if (left > 0)
-		stall_timer_start(rq, left);
+	return HRTIMER_NORESTART;
+}
+
+/* --- The report --- */
+
+enum stall_news {
+	STALL_STARVES,		/* help begins, or would */
+	STALL_STILL,		/* it goes on, unhelped */
+	STALL_HELPLESS,		/* help does not help */
+};
+
+/*
+ * What is to be printed, from a housekeeping CPU: the one that is taken must not
+ * pay for a console. Who waits for the thread is looked up before it can run:
+ * soon after, nobody does. That takes the lock of a worker pool, which nests
+ * outside of rq->lock.
+ *
+ * Whoever finds ->task NULL under rq->lock has the slot until it has printed.
+ */
+struct stall_report {
+	struct irq_work		work;
+	struct task_struct	*task;	/* these are referenced */
+	struct task_struct	*hog;
+	struct task_struct	*flusher;
+	work_func_t		func;
+	enum stall_news		news;
+	unsigned long		wait_us;
+	unsigned int		others;
+	unsigned int		left_out;
+	int			cpu;
+};
+
+static DEFINE_PER_CPU(struct stall_report, stall_reports);
+
+static void stall_print_starving(struct stall_report *r, const char *what,
+				 const char *who)
+{
+	char more[80] = "";
+	int len = 0;
+
+	if (r->others)
+		len = scnprintf(more, sizeof(more), "; %u others wait there",
+				r->others);
+	if (r->left_out)
+		scnprintf(more + len, sizeof(more) - len,
+			  "; %u stalls before were not told of", r->left_out);
+	pr_warn("CPU%d: %s (pid %d) %s %lu us behind %s (pid %d, rt_priority %u)%s; waited for by %s%s\n",
+		r->cpu, r->task->comm, r->task->pid,
+		r->news == STALL_STILL ? "still waits, after" : "waited",
+		r->wait_us, r->hog->comm, r->hog->pid, r->hog->rt_priority,
+		what, who, more);
+}
+
+static void stall_print_helpless(struct stall_report *r, const char *what,
+				 const char *who)
+{
+	pr_err("CPU%d: %s (pid %d) was helped for %llu s and does not sleep%s; waited for by %s\n",
+	       r->cpu, r->task->comm, r->task->pid,
+	       STALL_HELPLESS_NS / NSEC_PER_SEC, what, who);
+	sched_show_task(r->task);
+	if (READ_ONCE(stall_panic))
+		panic("stall_monitor: a kernel thread is beyond help");
+}
+
+static void stall_report_print(struct irq_work *work)
+{
+	struct stall_report *r = container_of(work, struct stall_report, work);
+	char who[TASK_COMM_LEN + 16] = "nobody known";
+	char what[KSYM_NAME_LEN / 4] = "";
+
+	if (r->flusher) {
+		snprintf(who, sizeof(who), "%s (pid %d)", r->flusher->comm,
+			 r->flusher->pid);
+		put_task_struct(r->flusher);
+	}
+	if (r->func)
+		snprintf(what, sizeof(what), ", has to do %ps", r->func);
+	if (r->news == STALL_HELPLESS)
+		stall_print_helpless(r, what, who);
 	else
-		stall_slice_ready(rq);
+		stall_print_starving(r, what, who);
+
+	put_task_struct(r->hog);
+	put_task_struct(r->task);
+	/* Pairs with the acquire in stall_report(): the slot is free. */
+	smp_store_release(&r->task, NULL);
+}
+
+/*
+ * The thread whose help is about to begin: without rq->lock, so it is looked at
+ * again when the lock is taken for that.
+ */
+static struct task_struct *stall_due(struct rq *rq)
+{
+	struct task_struct *p;
+
+	if (rq->stall.state != STALL_WATCHING || !rq->stall.taken ||
+	    (stall_warm(rq) && stall_may_lend(rq)))
+		return NULL;
+	p = stall_head(rq);
+
+	return p && stall_due_time(rq, p) <= (s64)STALL_EARLY_NS ? p : NULL;
+}
+
+/* All that wait have been told of, and nobody helps: say it again. */
+static struct task_struct *stall_unhelped(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
+
+	if (st->state != STALL_WATCHING || !st->taken || stall_may_lend(rq))
+		return NULL;
+	if (stall_head(rq) || stall_say_time(rq) > 0)
+		return NULL;
+
+	return list_first_entry_or_null(&st->told, struct task_struct, stall_node);
+}
+
+/* The boosted thread, if its turns since it slept last are too many by now */
+static struct task_struct *stall_helpless(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
+	struct task_struct *p = st->boosted;
+	u64 ns;
+
+	if (!p || !st->turn_start || (st->sleepless && st->sleepless != p))
+		return NULL;
+	ns = rq_clock(rq) - st->turn_start + (st->sleepless ? st->sleepless_ns : 0);
+
+	if (ns < STALL_HELPLESS_NS || (st->sleepless && st->sleepless_told))
+		return NULL;
+	return p;
+}
+
+/* What is there to be told of? A stall that may not be printed is counted. */
+static bool stall_report(struct rq *rq, struct stall_report *r)
+{
+	struct stall_rq *st = &rq->stall;
+	struct task_struct *p;
+	bool log = READ_ONCE(stall_log), busy;
+	enum stall_news news;
+
+	guard(rq_lock)(rq);
+	update_rq_clock(rq);
+	stall_clock_update(rq);
+
+	p = stall_helpless(rq);
+	news = STALL_HELPLESS;
+	if (!p) {
+		p = stall_due(rq);
+		news = STALL_STARVES;
+	}
+	if (!p) {
+		p = stall_unhelped(rq);
+		news = STALL_STILL;
+	}
+	if (!p)
+		return false;
+
+	if (!log && !(news == STALL_HELPLESS && READ_ONCE(stall_panic)))
+		return false;
+	/* Pairs with the release in stall_report_print(). */
+	busy = smp_load_acquire(&r->task);
+	if (busy || (news == STALL_STARVES && stall_say_time(rq) > 0)) {
+		if (news == STALL_STARVES) {
+			st->reports_suppressed++;
+			st->left_out++;
+		} else if (news == STALL_STILL) {
+			/* The timer is armed for that. */
+			st->said_at = rq_clock(rq);
+		}
+		return false;
+	}
+
+	r->cpu = cpu_of(rq);
+	r->task = get_task_struct(p);
+	r->hog = get_task_struct(rq->curr);
+	r->news = news;
+	if (news == STALL_HELPLESS) {
+		/* It may be in its first turn still. */
+		if (!st->sleepless)
+			st->sleepless_ns = 0;
+		st->sleepless = p;
+		st->sleepless_told = true;
+		return true;
+	}
+	r->wait_us = div_u64(st->clock - stall_since(p), NSEC_PER_USEC);
+	r->others = news == STALL_STILL ? st->nr_waiting - 1 : 0;
+	r->left_out = st->left_out;
+	st->left_out = 0;
+	st->said_at = rq_clock(rq);
+
+	return true;
+}
+
+static void stall_report_send(struct rq *rq)
+{
+	struct stall_report *r = per_cpu_ptr(&stall_reports, cpu_of(rq));
+	int cpu = smp_processor_id();
+
+	if (!stall_report(rq, r))
+		return;
+
+	r->func = wq_worker_func(r->task);
+	r->flusher = wq_worker_flusher(r->task);
+	if (cpu == cpu_of(rq)) {
+		cpu = cpumask_any_but(housekeeping_cpumask(HK_TYPE_KERNEL_NOISE), cpu);
+		if (cpu >= nr_cpu_ids || !cpu_online(cpu))
+			cpu = cpu_of(rq);
+	}
+	irq_work_queue_on(&r->work, cpu);
+}
+
+/* --- The timer's callback, on a housekeeping CPU --- */
+
+/* WATCHING: the head has waited for the threshold. Help begins. */
+static void stall_detect(struct rq *rq, struct task_struct *p)
+{
+	struct stall_rq *st = &rq->stall;
+
+	st->detected++;
+	trace_stall_detected(p, cpu_of(rq), st->clock - stall_since(p), rq->curr);
+	if (stall_may_lend(rq)) {
+		st->warm_until = rq_clock(rq) + STALL_WARM_NS;
+	} else {
+		p->stall_since |= STALL_TOLD;
+		list_move_tail(&p->stall_node, &st->told);
+		st->awaited = NULL;
+	}
+}
+
+/*
+ * READY for a period: there are deadline tasks; or the reschedule was lost, in
+ * which case it helps to ask for it again.
+ */
+static void stall_ready_for_long(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
+
+	if (rq_clock(rq) - st->ready_at < st->server.dl_period)
+		return;
+	if (++st->ready_tries >= STALL_READY_TRIES) {
+		stall_boost_next(rq, STALL_END_OUTRANKED);
+		return;
+	}
+	st->ready_at = rq_clock(rq);
+	dl_server_stop_slice(&st->server);
+	dl_server_start_slice(&st->server, st->slice_ns);
+}
+
+/* Some of those that have waited for long enough to ask, with a reference */
+static int stall_ask_whom(struct rq *rq, struct task_struct **tasks, u64 *since)
+{
+	struct stall_rq *st = &rq->stall;
+	int n = 0, left = STALL_ASK_SCAN;
+	struct task_struct *p;
+	bool asked = false;
+
+	guard(rq_lock)(rq);
+	sched_clock_tick();
+	update_rq_clock(rq);
+	stall_clock_update(rq);
+
+	if (st->state != STALL_WATCHING || !st->taken ||
+	    (stall_warm(rq) && stall_may_lend(rq)))
+		return 0;
+
+	list_for_each_entry(p, &st->waiting, stall_node) {
+		if (n == STALL_ASK_MAX || !left-- ||
+		    stall_ask_time(rq, p) > (s64)STALL_EARLY_NS)
+			break;
+		asked = true;
+		if (!(p->flags & PF_WQ_WORKER))
+			continue;
+		since[n] = p->stall_since;
+		tasks[n++] = get_task_struct(p);
+	}
+	if (asked)
+		st->asked = st->clock;
+	return n;
+}
+
+/*
+ * What somebody was seen to wait for last, on any CPU. Whoever queues a work item on
+ * each CPU flushes one after the other: the rest of them are awaited as well.
+ * Written without a lock: an answer that mixes two is not worse than a late one.
+ */
+static work_func_t stall_awaited_func;
+static unsigned long stall_awaited_at;
+
+static bool stall_is_awaited(struct task_struct *p)
+{
+	struct task_struct *flusher = wq_worker_flusher(p);
+	work_func_t func = wq_worker_func(p);
+
+	if (flusher) {
+		WRITE_ONCE(stall_awaited_func, func);
+		WRITE_ONCE(stall_awaited_at, jiffies);
+		put_task_struct(flusher);
+		return true;
+	}
+	return func && func == READ_ONCE(stall_awaited_func) &&
+	       time_before(jiffies, READ_ONCE(stall_awaited_at) +
+				    usecs_to_jiffies(READ_ONCE(stall_params.threshold_us)));
+}
+
+/*
+ * Somebody is known to wait for one of them: it is due. The question takes the
+ * lock of a worker pool, which nests outside of rq->lock.
+ */
+static void stall_ask(struct rq *rq)
+{
+	struct task_struct *tasks[STALL_ASK_MAX];
+	u64 since[STALL_ASK_MAX];
+	int n = stall_ask_whom(rq, tasks, since), i;
+
+	for (i = 0; i < n; i++) {
+		struct task_struct *p = tasks[i];
+
+		if (!stall_is_awaited(p))
+			continue;
+		guard(rq_lock)(rq);
+		/* It is the same wait. */
+		if (task_rq(p) == rq && stall_waiting(p) && p->stall_since == since[i])
+			rq->stall.awaited = p;
+		break;
+	}
+	while (n--)
+		put_task_struct(tasks[n]);
+}
+
+/* By whoever keeps an eye on @rq: is it time for something? */
+static void stall_look(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
+	struct task_struct *p;
+
+	stall_ask(rq);
+	stall_report_send(rq);
+
+	guard(rq_lock)(rq);
+	sched_clock_tick();
+	update_rq_clock(rq);
+	stall_clock_update(rq);
+
+	p = stall_due(rq);
+	if (p)
+		stall_detect(rq, p);
+	else if (st->state == STALL_READY)
+		stall_ready_for_long(rq);
+	stall_update(rq);
 }
 
 static enum hrtimer_restart stall_timer(struct hrtimer *timer)
 {
 	struct rq *rq = container_of(timer, struct rq, stall.timer);
-	struct stall_rq *st = &rq->stall;
-	struct task_struct *awaited = stall_awaited(rq);
-	struct stall_report *r = NULL;
+	int cpu = -1;
 
 	scoped_guard (rq_lock, rq) {
-		st->timer_fired++;
-		sched_clock_tick();
-		update_rq_clock(rq);
-
-		if (!st->boosted)
-			r = stall_next(rq, awaited);
-		else if (st->run_start)
-			stall_slice_end(rq);
-		else if (!dl_server_active(&st->server))
-			stall_refill(rq);
+		rq->stall.timer_fired++;
+		/* Of no isolated CPU: but a hog is a hog. */
+		if (cpu_of(rq) == smp_processor_id())
+			cpu = stall_keeper(rq);
 	}
-
-	if (awaited)
-		put_task_struct(awaited);
-	if (r)
-		stall_report_send(r);
+	if (cpu >= 0)
+		irq_work_queue_on(&rq->stall.timer_work, cpu);
+	else
+		stall_look(rq);
 
 	return HRTIMER_NORESTART;
 }
 
+/* From a CPU that must not have the timer: arm it here. */
+static void stall_timer_work(struct irq_work *work)
+{
+	stall_look(container_of(work, struct rq, stall.timer_work));
+}
+
+/* --- The scheduler's hooks --- */
+
 /*
- * The stall server's pick: the boosted thread or nobody.
- *
- * With proxy execution a thread that blocks on a mutex stays queued, so the
- * dequeue hook did not see it. Its boost ends here; somebody else's cannot
- * begin, because the server is about to be stopped.
+ * The stall server's pick: the boosted thread or nobody. With proxy execution a
+ * thread that blocks on a mutex is still picked, and lends what it was lent to
+ * the owner; find_proxy_task() puts it to sleep if it cannot.
  */
 static struct task_struct *
 stall_server_pick(struct sched_dl_entity *dl_se, struct rq_flags *rf)
 {
-	struct rq *rq = dl_se->rq;
-	struct task_struct *p = rq->stall.boosted;
+	struct task_struct *p = dl_se->rq->stall.boosted;
 
-	if (WARN_ON_ONCE(!p))
-		return NULL;
-
-	if (p->is_blocked) {
-		stall_boost_end(rq, STALL_END_BLOCKED);
-		stall_watch(rq);
-		return NULL;
-	}
-
+	WARN_ON_ONCE(!p);
 	return p;
 }
 
@@ -614,15 +1297,17 @@ void __stall_enqueue(struct rq *rq, struct task_struct *p)
 {
 	struct stall_rq *st = &rq->stall;
 
-	if (!st->watched)
-		return;
+	stall_clock_update(rq);
 
 	if (stall_waiting(p)) {
 		/* Kept over a change of parameters, see __stall_dequeue(). */
 		if (!stall_monitored(p))
 			stall_wait_end(rq, p);
 	} else if (p == st->boosted) {
-		if (!stall_monitored(p))
+		/* If it runs, its slice ends now and the boost at the switch. */
+		if (!stall_monitored(p) && st->state >= STALL_RUNNING)
+			stall_slice_stop(rq);
+		else if (!stall_monitored(p))
 			stall_boost_end(rq, STALL_END_MOVED);
 	} else if (!task_current(rq, p) && !(p->on_rq && p->is_blocked) &&
 		   stall_monitored(p)) {
@@ -630,7 +1315,7 @@ void __stall_enqueue(struct rq *rq, struct task_struct *p)
 	}
 
 	/* Also when @p runs and has become real-time just now. */
-	stall_watch(rq);
+	stall_update(rq);
 }
 
 /*
@@ -641,17 +1326,25 @@ void __stall_enqueue(struct rq *rq, struct task_struct *p)
  */
 void __stall_dequeue(struct rq *rq, struct task_struct *p, int flags)
 {
-	if (flags & DEQUEUE_SAVE)
+	struct stall_rq *st = &rq->stall;
+
+	if (p == st->ran && !(flags & DEQUEUE_SAVE))
+		st->ran = NULL;
+	if (p == st->sleepless && !(flags & DEQUEUE_SAVE))
+		st->sleepless = NULL;
+	if ((flags & DEQUEUE_SAVE) || (!stall_waiting(p) && p != st->boosted))
 		return;
 
-	if (stall_waiting(p)) {
-		stall_wait_end(rq, p);
-		stall_watch(rq);
-	} else if (p == rq->stall.boosted) {
+	stall_clock_update(rq);
+	if (p == st->boosted) {
+		if ((flags & DEQUEUE_SLEEP) && !READ_ONCE(p->blocked_on))
+			st->rescued++;
 		stall_boost_end(rq, flags & DEQUEUE_SLEEP ? STALL_END_BLOCKED :
 							    STALL_END_MOVED);
-		stall_watch(rq);
+	} else {
+		stall_wait_end(rq, p);
 	}
+	stall_update(rq);
 }
 
 /* __schedule(): @prev may begin to wait, @next waits no longer. */
@@ -660,31 +1353,25 @@ void __stall_switch(struct rq *rq, struct task_struct *prev,
 {
 	struct stall_rq *st = &rq->stall;
 
-	if (!st->watched)
-		return;
+	stall_clock_update(rq);
 
-	if (prev == st->boosted && prev->is_blocked) {
-		/* On a mutex, as a proxy donor: it was not dequeued. */
-		stall_boost_end(rq, STALL_END_BLOCKED);
-	} else if (prev == st->boosted && st->run_start) {
-		stall_slice_charge(rq);
-		stall_timer_stop(rq);
-	} else if (prev != st->boosted && task_on_rq_queued(prev) &&
-		   !prev->is_blocked && stall_monitored(prev)) {
-		stall_wait_start(rq, prev);
+	if (prev != st->boosted && task_on_rq_queued(prev) && !prev->is_blocked &&
+	    stall_monitored(prev))
+		stall_wait_resume(rq, prev);
+	if (stall_waiting(next)) {
+		stall_wait_end(rq, next);
+		stall_wait_suspend(rq, next);
 	}
 
-	if (stall_waiting(next))
-		stall_wait_end(rq, next);
-	else if (next == st->boosted)
-		stall_slice_run(rq);
-
-	stall_watch(rq);
+	stall_switched(rq);
+	stall_update(rq);
 }
 
 void __stall_donor_change(struct rq *rq)
 {
-	stall_watch(rq);
+	stall_clock_update(rq);
+	stall_switched(rq);
+	stall_update(rq);
 }
 
 /* --- Watching CPUs, and no longer --- */
@@ -692,10 +1379,7 @@ void __stall_donor_change(struct rq *rq)
 /* Ask admission control for the server's bandwidth. */
 static int stall_server_attach(struct rq *rq, const struct stall_params *params)
 {
-	struct stall_rq *st = &rq->stall;
-	struct sched_dl_entity *dl_se = &st->server;
-	bool active = dl_server_active(dl_se);
-	bool running = st->run_start;
+	struct sched_dl_entity *dl_se = &rq->stall.server;
 	int ret;
 
 	/* On its way up or down: stall_cpu_active() does it, or nobody need. */
@@ -703,35 +1387,29 @@ static int stall_server_attach(struct rq *rq, const struct stall_params *params)
 		return 0;
 
 	/* The parameters of a server that is queued must not change. */
-	if (active)
-		stall_server_stop(rq);
-
+	stall_clock_update(rq);
+	stall_slice_stop(rq);
 	ret = dl_server_apply_params(dl_se, stall_ns(&params->runtime_us),
 				     stall_ns(&params->period_us),
 				     !dl_se->dl_bw_attached);
-
-	/* And the timer is for the old ones. */
-	if (active) {
-		stall_slice_ready(rq);
-		if (running)
-			stall_slice_run(rq);
-	} else if (st->boosted) {
-		stall_timer_start(rq, stall_refill_time(rq));
-	}
+	stall_untell(rq);
+	stall_update(rq);
 
 	return ret;
 }
 
-/* Whoever was boosted waits again. */
-static void stall_server_detach(struct rq *rq)
+static void stall_rq_watch(struct rq *rq)
 {
-	struct task_struct *p = rq->stall.boosted;
+	struct stall_rq *st = &rq->stall;
 
-	if (p) {
-		stall_boost_end(rq, STALL_END_PAUSED);
-		__stall_enqueue(rq, p);
-	}
-	dl_server_detach_bw(&rq->stall.server);
+	if (stall_watched(rq))
+		return;
+	/* A pause is not a way to fill the bucket. */
+	st->budget = min(st->budget, 0LL);
+	st->budget_at = rq_clock(rq);
+	st->clock_at = rq_clock(rq);
+	st->taken = stall_taken(rq);
+	stall_set_state(rq, STALL_IDLE);
 }
 
 static void stall_rq_unwatch(struct rq *rq, enum stall_end reason)
@@ -739,25 +1417,99 @@ static void stall_rq_unwatch(struct rq *rq, enum stall_end reason)
 	struct stall_rq *st = &rq->stall;
 	struct task_struct *p, *tmp;
 
-	st->watched = false;
-	if (st->boosted)
-		stall_boost_end(rq, reason);
+	if (!stall_watched(rq))
+		return;
+	stall_clock_update(rq);
+	if (st->boosted && rq->donor == stall_boost_end(rq, reason))
+		resched_curr(rq);
+	stall_untell(rq);
 	list_for_each_entry_safe(p, tmp, &st->waiting, stall_node)
 		stall_wait_end(rq, p);
-	stall_timer_stop(rq);
+	st->ran = NULL;
+	st->sleepless = NULL;
+	st->warm_until = 0;
+	st->piece_ns = 0;
+	hrtimer_try_to_cancel(&st->timer);
+	stall_set_state(rq, STALL_OFF);
 }
 
-/* A thread may have been waiting since before it was watched. */
+/* stall_monitor_fair_server=off */
+static bool stall_fair_server_off __ro_after_init;
+
+/*
+ * Take the fair server's runtime on a CPU that is watched, give it back on one
+ * that is not. What somebody set meanwhile stays. On its way up or down: as with
+ * stall_server_attach(). False if deadline tasks have taken the bandwidth.
+ */
+static bool stall_fair_server(struct rq *rq)
+{
+	struct sched_dl_entity *dl_se = &rq->fair_server;
+	struct stall_rq *st = &rq->stall;
+	bool off = stall_fair_server_off && stall_watched(rq);
+	u64 runtime = off ? 0 : st->fair_runtime;
+	int ret;
+
+	if (off == !!st->fair_runtime || !cpu_active(cpu_of(rq)))
+		return true;
+	if (off && !dl_se->dl_runtime)
+		return true;
+	if (!off && dl_se->dl_runtime) {
+		st->fair_runtime = 0;
+		return true;
+	}
+
+	dl_server_stop(dl_se);
+	st->fair_runtime = off ? dl_se->dl_runtime : 0;
+	ret = dl_server_apply_params(dl_se, runtime, dl_se->dl_period, false);
+	if (ret)
+		st->fair_runtime = runtime;
+	dl_server_start(dl_se);
+
+	return !ret;
+}
+
+static void stall_fair_server_lost(const struct cpumask *cpus)
+{
+	if (!cpumask_empty(cpus))
+		pr_warn("CPUs %*pbl: no deadline bandwidth left for the fair server, which stays off\n",
+			cpumask_pr_args(cpus));
+}
+
+/* A bandwidth that is only to be given back: whoever was boosted waits again. */
+static void stall_server_detach(struct rq *rq)
+{
+	stall_clock_update(rq);
+	stall_slice_stop(rq);
+	dl_server_detach_bw(&rq->stall.server);
+	stall_update(rq);
+}
+
+/*
+ * A thread may have been waiting since before it was watched, or be ignored from
+ * now on.
+ */
 static void stall_adopt(struct task_struct *p)
 {
 	CLASS(task_rq_lock, guard)(p);
 	struct rq *rq = guard.rq;
 
-	if (!task_on_rq_queued(p))
+	if (!stall_watched(rq) || !task_on_rq_queued(p))
 		return;
 
 	update_rq_clock(rq);
 	__stall_enqueue(rq, p);
+}
+
+/* Who waits there, as things are now? */
+static void stall_adopt_all(void)
+{
+	struct task_struct *g, *p;
+
+	guard(rcu)();
+	for_each_process_thread(g, p) {
+		if (p->flags & PF_KTHREAD)
+			stall_adopt(p);
+	}
 }
 
 static void stall_refused(const struct cpumask *cpus)
@@ -767,54 +1519,115 @@ static void stall_refused(const struct cpumask *cpus)
 		stall_params.period_us);
 }
 
-static void stall_start(void)
+static void stall_start(enum stall_mode mode, const struct cpumask *cpus)
 {
 	static struct cpumask refused;	/* stall_mutex */
-	struct task_struct *g, *p;
 	int cpu;
 
 	lockdep_assert_cpus_held();
 	lockdep_assert_held(&stall_mutex);
 
+	if (cpumask_empty(cpus))
+		return;
+
 	cpumask_clear(&refused);
 	static_branch_enable_cpuslocked(&stall_monitor_enabled);
-	for_each_cpu_and(cpu, &stall_cpus, cpu_online_mask) {
+	for_each_cpu_and(cpu, cpus, cpu_online_mask) {
 		struct rq *rq = cpu_rq(cpu);
 
 		guard(rq_lock_irqsave)(rq);
 		update_rq_clock(rq);
-		if (stall_server_attach(rq, &stall_params))
+		if (mode == STALL_MODE_ON && stall_server_attach(rq, &stall_params))
 			cpumask_set_cpu(cpu, &refused);
-		rq->stall.watched = true;
+		stall_rq_watch(rq);
+		stall_fair_server(rq);
 	}
 
-	scoped_guard (rcu) {
-		for_each_process_thread(g, p) {
-			if (p->flags & PF_KTHREAD)
-				stall_adopt(p);
-		}
-	}
+	stall_adopt_all();
 
 	if (!cpumask_empty(&refused))
 		stall_refused(&refused);
 }
 
-static void stall_stop(void)
+static void stall_stop(const struct cpumask *cpus)
 {
+	static struct cpumask lost;	/* stall_mutex */
 	int cpu;
 
 	lockdep_assert_cpus_held();
 	lockdep_assert_held(&stall_mutex);
 
-	for_each_cpu(cpu, &stall_cpus) {
+	cpumask_clear(&lost);
+	for_each_cpu(cpu, cpus) {
 		struct rq *rq = cpu_rq(cpu);
 
 		guard(rq_lock_irqsave)(rq);
 		update_rq_clock(rq);
 		stall_rq_unwatch(rq, STALL_END_PAUSED);
 		dl_server_detach_bw(&rq->stall.server);
+		if (!stall_fair_server(rq))
+			cpumask_set_cpu(cpu, &lost);
 	}
-	static_branch_disable_cpuslocked(&stall_monitor_enabled);
+	stall_fair_server_lost(&lost);
+}
+
+static void stall_tell_cpus(void)
+{
+	if (cpumask_empty(&stall_cpus))
+		pr_info("watching no CPU\n");
+	else
+		pr_info("watching CPUs %*pbl\n", cpumask_pr_args(&stall_cpus));
+}
+
+static void stall_set_cpus(const struct cpumask *cpus)
+{
+	static struct cpumask less, more;	/* stall_mutex */
+
+	lockdep_assert_cpus_held();
+	lockdep_assert_held(&stall_mutex);
+
+	if (cpumask_equal(cpus, &stall_cpus))
+		return;
+	cpumask_andnot(&less, &stall_cpus, cpus);
+	cpumask_andnot(&more, cpus, &stall_cpus);
+	cpumask_copy(&stall_cpus, cpus);
+	if (!stall_params.on)
+		return;
+	stall_stop(&less);
+	stall_start(stall_params.on, &more);
+	stall_tell_cpus();
+}
+
+/* The CPUs that isolcpus=, nohz_full= and cpusets took from the rest of the system */
+static void stall_isolated_cpus(struct cpumask *mask)
+{
+	guard(rcu)();
+	cpumask_and(mask, housekeeping_cpumask(HK_TYPE_DOMAIN),
+		    housekeeping_cpumask(HK_TYPE_KERNEL_NOISE));
+	cpumask_andnot(mask, cpu_possible_mask, mask);
+}
+
+/*
+ * housekeeping_update(): cpusets isolate other CPUs now. It waits for kernel
+ * threads of all CPUs, also of those that have a hog. So the new ones are
+ * watched before that, and the old ones until it is @done.
+ *
+ * The caller holds cpuset_top_mutex, but neither cpu_hotplug_lock nor
+ * cpuset_mutex; nothing takes cpuset_top_mutex inside of stall_mutex.
+ */
+void stall_isolation_update(bool done)
+{
+	static struct cpumask cpus;	/* stall_mutex */
+
+	guard(cpus_read_lock)();
+	guard(mutex)(&stall_mutex);
+
+	if (!stall_follow)
+		return;
+	stall_isolated_cpus(&cpus);
+	if (!done)
+		cpumask_or(&cpus, &cpus, &stall_cpus);
+	stall_set_cpus(&cpus);
 }
 
 /*
@@ -831,21 +1644,28 @@ void stall_cpu_starting(unsigned int cpu)
 		return;
 
 	guard(rq_lock_irqsave)(rq);
-	rq->stall.watched = true;
+	update_rq_clock(rq);
+	stall_rq_watch(rq);
 }
 
 void stall_cpu_active(unsigned int cpu)
 {
+	bool lend = stall_params.on == STALL_MODE_ON && cpumask_test_cpu(cpu, &stall_cpus);
 	struct rq *rq = cpu_rq(cpu);
-	int ret;
-
-	if (!stall_params.on || !cpumask_test_cpu(cpu, &stall_cpus))
-		return;
+	bool lost;
+	int ret = 0;
 
 	scoped_guard (rq_lock_irqsave, rq) {
 		update_rq_clock(rq);
-		ret = stall_server_attach(rq, &stall_params);
+		lost = !stall_fair_server(rq);
+		if (lend)
+			ret = stall_server_attach(rq, &stall_params);
+		/* With the slices of before it went offline, perhaps. */
+		if (ret)
+			stall_server_detach(rq);
 	}
+	if (lost)
+		stall_fair_server_lost(cpumask_of(cpu));
 	if (ret)
 		stall_refused(cpumask_of(cpu));
 }
@@ -853,8 +1673,7 @@ void stall_cpu_active(unsigned int cpu)
 /* Called with rq->lock held, from the CPU's stopper. */
 void stall_cpu_dying(struct rq *rq)
 {
-	if (rq->stall.watched)
-		stall_rq_unwatch(rq, STALL_END_OFFLINE);
+	stall_rq_unwatch(rq, STALL_END_OFFLINE);
 }
 
 void __init stall_rq_init(struct rq *rq)
@@ -863,8 +1682,13 @@ void __init stall_rq_init(struct rq *rq)
 	struct stall_report *r = per_cpu_ptr(&stall_reports, cpu_of(rq));
 
 	INIT_LIST_HEAD(&st->waiting);
+	INIT_LIST_HEAD(&st->told);
+	st->keeper = -1;
 	hrtimer_setup(&st->timer, stall_timer, CLOCK_MONOTONIC,
 		      HRTIMER_MODE_REL_PINNED_HARD);
+	hrtimer_setup(&st->slice_timer, stall_slice_timer, CLOCK_MONOTONIC,
+		      HRTIMER_MODE_REL_PINNED_HARD);
+	st->timer_work = IRQ_WORK_INIT_HARD(stall_timer_work);
 	init_irq_work(&r->work, stall_report_print);
 
 	init_dl_entity(&st->server);
@@ -874,9 +1698,18 @@ void __init stall_rq_init(struct rq *rq)
 
 /* --- Boot parameter --- */
 
-static enum { STALL_BOOT_OFF, STALL_BOOT_ON, STALL_BOOT_ISOLATED, STALL_BOOT_LIST }
+static enum { STALL_BOOT_OFF, STALL_BOOT_ON, STALL_BOOT_REPORT,
+	      STALL_BOOT_ISOLATED, STALL_BOOT_LIST }
 stall_boot __initdata = IS_ENABLED(CONFIG_SCHED_STALL_MONITOR_DEFAULT_ON) ?
 			STALL_BOOT_ON : STALL_BOOT_OFF;
+
+static bool stall_parse_cpus(const char *str, struct cpumask *cpus)
+{
+	if (cpulist_parse(str, cpus))
+		return false;
+	cpumask_and(cpus, cpus, cpu_possible_mask);
+	return !cpumask_empty(cpus);
+}
 
 static int __init setup_stall_monitor(char *str)
 {
@@ -886,39 +1719,77 @@ static int __init setup_stall_monitor(char *str)
 		stall_boot = STALL_BOOT_OFF;
 	} else if (!strcmp(str, "on")) {
 		stall_boot = STALL_BOOT_ON;
+	} else if (!strcmp(str, "report")) {
+		stall_boot = STALL_BOOT_REPORT;
 	} else if (!strcmp(str, "isolated")) {
 		stall_boot = STALL_BOOT_ISOLATED;
-	} else if (!cpulist_parse(str, &list) &&
-		   cpumask_intersects(&list, cpu_possible_mask)) {
+	} else if (stall_parse_cpus(str, &list)) {
 		cpumask_copy(&stall_cpus, &list);
 		stall_boot = STALL_BOOT_LIST;
 	} else {
-		pr_warn("stall_monitor=%s not understood: use off, on, isolated or a list of CPUs such as 2-5,7; the default stays\n",
+		pr_warn("stall_monitor=%s not understood: use off, on, report, isolated or a list of CPUs such as 2-5,7; the default stays\n",
 			str);
 	}
 	return 1;
 }
 __setup("stall_monitor=", setup_stall_monitor);
 
-/* The CPUs that isolcpus= and nohz_full= took from the rest of the system. */
-static void __init stall_isolated_cpus(struct cpumask *mask)
+static bool stall_parse_ignore(char *str, struct stall_ignore *list)
 {
-	cpumask_and(mask, housekeeping_cpumask(HK_TYPE_DOMAIN_BOOT),
-		    housekeeping_cpumask(HK_TYPE_KERNEL_NOISE));
-	cpumask_andnot(mask, cpu_possible_mask, mask);
+	char *pattern;
+	size_t len;
+
+	list->len = 0;
+	if (strlen(str) >= sizeof(list->patterns))
+		return false;
+	while ((pattern = strsep(&str, ","))) {
+		pattern = strim(pattern);
+		if (!*pattern)
+			continue;
+		len = strlen(pattern) + 1;
+		memcpy(list->patterns + list->len, pattern, len);
+		list->len += len;
+	}
+	return true;
 }
+
+static int __init setup_stall_ignore(char *str)
+{
+	static struct stall_ignore list __initdata = { .gen = 1 };
+
+	if (stall_parse_ignore(str, &list))
+		stall_ignore_boot = list;
+	else
+		pr_warn("stall_monitor_ignore= is too long: use patterns of names, with commas, of less than %d characters; the default stays\n",
+			STALL_IGNORE_LEN);
+	return 1;
+}
+__setup("stall_monitor_ignore=", setup_stall_ignore);
+
+static int __init setup_stall_fair_server(char *str)
+{
+	bool on;
+
+	if (kstrtobool(str, &on))
+		pr_warn("stall_monitor_fair_server=%s not understood: use on or off; the default, on, stays\n",
+			str);
+	else
+		stall_fair_server_off = !on;
+	return 1;
+}
+__setup("stall_monitor_fair_server=", setup_stall_fair_server);
 
 static int __init stall_init(void)
 {
 	switch (stall_boot) {
 	case STALL_BOOT_OFF:
 	case STALL_BOOT_ON:
+	case STALL_BOOT_REPORT:
 		cpumask_copy(&stall_cpus, cpu_possible_mask);
 		break;
 	case STALL_BOOT_ISOLATED:
+		stall_follow = true;
 		stall_isolated_cpus(&stall_cpus);
-		if (cpumask_empty(&stall_cpus))
-			pr_warn("stall_monitor=isolated: neither isolcpus= nor nohz_full= isolates a CPU, none is watched\n");
 		break;
 	case STALL_BOOT_LIST:
 		break;
@@ -929,10 +1800,9 @@ static int __init stall_init(void)
 
 	guard(cpus_read_lock)();
 	guard(mutex)(&stall_mutex);
-	stall_start();
-	stall_params.on = 1;
-	cpumask_and(&stall_cpus, &stall_cpus, cpu_possible_mask);
-	pr_info("watching CPUs %*pbl\n", cpumask_pr_args(&stall_cpus));
+	stall_params.on = stall_boot == STALL_BOOT_REPORT ? STALL_MODE_REPORT : STALL_MODE_ON;
+	stall_start(stall_params.on, &stall_cpus);
+	stall_tell_cpus();
 
 	return 0;
 }
@@ -950,8 +1820,8 @@ static void stall_rearm(void)
 
 		guard(rq_lock_irqsave)(rq);
 		update_rq_clock(rq);
-		if (rq->stall.nr_starving && !rq->stall.boosted && stall_starving(rq))
-			stall_timer_start(rq, stall_head_time(rq));
+		stall_clock_update(rq);
+		stall_update(rq);
 	}
 }
 
@@ -1012,8 +1882,8 @@ static int stall_apply(const struct stall_params *new)
 	if (new->runtime_us > new->period_us)
 		return -EINVAL;
 
-	if (cur->on && (new->runtime_us != cur->runtime_us ||
-			new->period_us != cur->period_us)) {
+	if (cur->on == STALL_MODE_ON &&
+	    (new->runtime_us != cur->runtime_us || new->period_us != cur->period_us)) {
 		ret = stall_resize(new);
 		if (ret)
 			return ret;
@@ -1022,16 +1892,17 @@ static int stall_apply(const struct stall_params *new)
 	WRITE_ONCE(cur->runtime_us, new->runtime_us);
 	WRITE_ONCE(cur->period_us, new->period_us);
 	WRITE_ONCE(cur->duration_us, new->duration_us);
-	if (new->threshold_us != cur->threshold_us) {
+	if (new->threshold_us != cur->threshold_us || new->awaited_us != cur->awaited_us) {
 		WRITE_ONCE(cur->threshold_us, new->threshold_us);
+		WRITE_ONCE(cur->awaited_us, new->awaited_us);
 		stall_rearm();
 	}
 	if (new->on != cur->on) {
-		if (new->on)
-			stall_start();
-		else
-			stall_stop();
+		if (cur->on)
+			stall_stop(&stall_cpus);
 		cur->on = new->on;
+		if (new->on)
+			stall_start(new->on, &stall_cpus);
 	}
 	return 0;
 }
@@ -1060,6 +1931,113 @@ static int stall_sysctl(const struct ctl_table *table, int write, void *buffer,
 	return stall_apply(&new);
 }
 
+static int stall_write_cpus(char *str)
+{
+	static struct cpumask cpus;	/* stall_mutex */
+	bool follow = !strcmp(str, "isolated");
+
+	guard(cpus_read_lock)();
+	guard(mutex)(&stall_mutex);
+
+	if (follow) {
+		stall_isolated_cpus(&cpus);
+	} else if (!stall_parse_cpus(str, &cpus)) {
+		pr_warn("kernel.stall_monitor_cpus=%s not understood: use isolated or a list of CPUs such as 2-5,7; nothing changes\n",
+			str);
+		return -EINVAL;
+	}
+	stall_follow = follow;
+	stall_set_cpus(&cpus);
+
+	return 0;
+}
+
+static char *stall_read_cpus(void)
+{
+	return kasprintf(GFP_KERNEL, "%*pbl", cpumask_pr_args(&stall_cpus));
+}
+
+static int stall_write_ignore(char *str)
+{
+	struct stall_ignore *old, *new = kzalloc(sizeof(*new), GFP_KERNEL);
+
+	if (!new)
+		return -ENOMEM;
+	if (!stall_parse_ignore(str, new)) {
+		kfree(new);
+		pr_warn("kernel.stall_monitor_ignore is too long: use patterns of names, with commas, of less than %d characters; nothing changes\n",
+			STALL_IGNORE_LEN);
+		return -EINVAL;
+	}
+
+	guard(cpus_read_lock)();
+	guard(mutex)(&stall_mutex);
+
+	old = rcu_dereference_protected(stall_ignore, lockdep_is_held(&stall_mutex));
+	/* 0 is that of threads that nobody asked about yet. */
+	new->gen = (old->gen + 1) & INT_MAX ?: 1;
+	rcu_assign_pointer(stall_ignore, new);
+	stall_adopt_all();
+	if (old != &stall_ignore_boot)
+		kfree_rcu(old, rcu);
+
+	return 0;
+}
+
+static char *stall_read_ignore(void)
+{
+	char *str = kzalloc(STALL_IGNORE_LEN, GFP_KERNEL);
+	const struct stall_ignore *list;
+
+	if (!str)
+		return NULL;
+	guard(rcu)();
+	list = rcu_dereference(stall_ignore);
+	memcpy(str, list->patterns, list->len);
+	for (int i = 0; i + 1 < (int)list->len; i++) {
+		if (!str[i])
+			str[i] = ',';
+	}
+	return str;
+}
+
+/* A string that is printed for each read, and parsed for each write */
+struct stall_string {
+	char *(*read)(void);
+	int (*write)(char *str);
+};
+
+static int stall_string_sysctl(const struct ctl_table *table, int write,
+			       void *buffer, size_t *lenp, loff_t *ppos)
+{
+	const struct stall_string *string = table->extra1;
+	struct ctl_table tmp = *table;
+	int ret;
+
+	/* No lock for readers here, either. */
+	char *str __free(kvfree) = write ? kvzalloc(*lenp + 1, GFP_KERNEL) :
+					   string->read();
+	if (!str)
+		return -ENOMEM;
+	tmp.data = str;
+	tmp.maxlen = write ? *lenp + 1 : strlen(str) + 1;
+	ret = proc_dostring(&tmp, write, buffer, lenp, ppos);
+	if (ret || !write)
+		return ret;
+
+	return string->write(strim(str));
+}
+
+static const struct stall_string stall_string_cpus = {
+	.read	= stall_read_cpus,
+	.write	= stall_write_cpus,
+};
+
+static const struct stall_string stall_string_ignore = {
+	.read	= stall_read_ignore,
+	.write	= stall_write_ignore,
+};
+
 static const unsigned int stall_threshold_range[]	= { 100, 3600000000U };
 static const unsigned int stall_runtime_range[]		= { 10, 4000000 };
 static const unsigned int stall_period_range[]		= { 100, 4000000 };
@@ -1076,16 +2054,41 @@ static const unsigned int stall_duration_range[]	= { 1000, 60000000 };
 	.extra2		= (void *)(_max),				\
 }
 
+#define STALL_SYSCTL_STRING(_name, _string)				\
+{									\
+	.procname	= _name,					\
+	.mode		= 0644,						\
+	.proc_handler	= stall_string_sysctl,				\
+	.extra1		= (void *)&(_string),				\
+}
+
+#define STALL_SYSCTL_BOOL(_name, _var)					\
+{									\
+	.procname	= _name,					\
+	.data		= &(_var),					\
+	.maxlen		= sizeof(unsigned int),				\
+	.mode		= 0644,						\
+	.proc_handler	= proc_douintvec_minmax,			\
+	.extra1		= SYSCTL_ZERO,					\
+	.extra2		= SYSCTL_ONE,					\
+}
+
 static const struct ctl_table stall_sysctls[] = {
-	STALL_SYSCTL("stall_monitor", on, SYSCTL_ZERO, SYSCTL_ONE),
+	STALL_SYSCTL("stall_monitor", on, SYSCTL_ZERO, SYSCTL_TWO),
 	STALL_SYSCTL("stall_monitor_threshold_us", threshold_us,
 		     &stall_threshold_range[0], &stall_threshold_range[1]),
+	STALL_SYSCTL("stall_monitor_awaited_us", awaited_us,
+		     SYSCTL_ZERO, &stall_threshold_range[1]),
 	STALL_SYSCTL("stall_monitor_runtime_us", runtime_us,
 		     &stall_runtime_range[0], &stall_runtime_range[1]),
 	STALL_SYSCTL("stall_monitor_period_us", period_us,
 		     &stall_period_range[0], &stall_period_range[1]),
 	STALL_SYSCTL("stall_monitor_duration_us", duration_us,
 		     &stall_duration_range[0], &stall_duration_range[1]),
+	STALL_SYSCTL_STRING("stall_monitor_cpus", stall_string_cpus),
+	STALL_SYSCTL_STRING("stall_monitor_ignore", stall_string_ignore),
+	STALL_SYSCTL_BOOL("stall_monitor_log", stall_log),
+	STALL_SYSCTL_BOOL("stall_monitor_panic", stall_panic),
 };
 
 static int __init stall_sysctl_init(void)
@@ -1095,37 +2098,145 @@ static int __init stall_sysctl_init(void)
 }
 late_initcall(stall_sysctl_init);
 
-/* --- debugfs: sched/stall_monitor/cpuN --- */
+/* --- Statistics: /sys/devices/system/cpu/cpuN/stall_monitor/ --- */
 
-static const char *stall_state(struct stall_rq *st)
-{
-	if (!st->watched)
-		return "off";
-	if (st->boosted)
-		return "boosting";
-	return st->nr_starving ? "watching" : "idle";
+static const struct trace_print_flags stall_states[] = { STALL_STATE_NAMES };
+
+struct stall_stat {
+	struct device_attribute	attr;
+	size_t			offset;		/* in struct stall_rq */
+	size_t			size;
+};
+
+static ssize_t stall_stat_show(struct device *dev, struct device_attribute *attr,
+			       char *buf);
+
+#define STALL_STAT(_name, _field) {					\
+	.attr	= __ATTR(_name, 0444, stall_stat_show, NULL),		\
+	.offset	= offsetof(struct stall_rq, _field),			\
+	.size	= sizeof_field(struct stall_rq, _field),		\
 }
+
+/* What debugfs shows as well; see Documentation/ABI. */
+static struct stall_stat stall_stats[] = {
+	STALL_STAT(state,		state),
+	STALL_STAT(detected,		detected),
+	STALL_STAT(rescued,		rescued),
+	STALL_STAT(boosts,		boosts),
+	STALL_STAT(ended_blocked,	ended[STALL_END_BLOCKED]),
+	STALL_STAT(ended_duration,	ended[STALL_END_DURATION]),
+	STALL_STAT(ended_running,	ended[STALL_END_RUNNING]),
+	STALL_STAT(ended_moved,		ended[STALL_END_MOVED]),
+	STALL_STAT(ended_outranked,	ended[STALL_END_OUTRANKED]),
+	STALL_STAT(ended_paused,	ended[STALL_END_PAUSED]),
+	STALL_STAT(ended_offline,	ended[STALL_END_OFFLINE]),
+	STALL_STAT(overruns,		overruns),
+	STALL_STAT(hog_lost_ns,		hog_lost_ns),
+	STALL_STAT(longest_piece_ns,	longest_piece),
+	STALL_STAT(longest_wait_ns,	longest_wait),
+	STALL_STAT(warm_ns,		warm_ns),
+	STALL_STAT(reports_suppressed,	reports_suppressed),
+};
+
+#define STALL_STAT_LEN	24
+
+static void stall_stat_print(struct rq *rq, const struct stall_stat *stat, char *buf)
+{
+	struct stall_rq *st = &rq->stall;
+	void *field = (void *)st + stat->offset;
+
+	lockdep_assert_rq_held(rq);
+	if (field == &st->state)
+		snprintf(buf, STALL_STAT_LEN, "%s", stall_states[st->state].name);
+	else if (stat->size == sizeof(u64))
+		snprintf(buf, STALL_STAT_LEN, "%llu", *(u64 *)field);
+	else
+		snprintf(buf, STALL_STAT_LEN, "%u", *(unsigned int *)field);
+}
+
+/* Account for the time since something happened. */
+static void stall_stat_refresh(struct rq *rq)
+{
+	if (!stall_watched(rq))
+		return;
+	update_rq_clock(rq);
+	stall_clock_update(rq);
+}
+
+static ssize_t stall_stat_show(struct device *dev, struct device_attribute *attr,
+			       char *buf)
+{
+	struct stall_stat *stat = container_of(attr, struct stall_stat, attr);
+	struct rq *rq = cpu_rq(dev->id);
+	char value[STALL_STAT_LEN];
+
+	scoped_guard (rq_lock_irqsave, rq) {
+		stall_stat_refresh(rq);
+		stall_stat_print(rq, stat, value);
+	}
+	return sysfs_emit(buf, "%s\n", value);
+}
+
+static struct attribute *stall_attrs[ARRAY_SIZE(stall_stats) + 1];
+
+static const struct attribute_group stall_attr_group = {
+	.name	= "stall_monitor",
+	.attrs	= stall_attrs,
+};
+
+static int stall_sysfs_add(unsigned int cpu)
+{
+	struct device *dev = get_cpu_device(cpu);
+
+	return dev ? sysfs_create_group(&dev->kobj, &stall_attr_group) : -ENODEV;
+}
+
+static int stall_sysfs_remove(unsigned int cpu)
+{
+	sysfs_remove_group(&get_cpu_device(cpu)->kobj, &stall_attr_group);
+	return 0;
+}
+
+static int __init stall_sysfs_init(void)
+{
+	int i, ret;
+
+	for (i = 0; i < ARRAY_SIZE(stall_stats); i++)
+		stall_attrs[i] = &stall_stats[i].attr.attr;
+	ret = cpuhp_setup_state(CPUHP_BP_PREPARE_DYN, "sched/stall_monitor:prepare",
+				stall_sysfs_add, stall_sysfs_remove);
+
+	return ret < 0 ? ret : 0;
+}
+late_initcall(stall_sysfs_init);
+
+/* --- debugfs: sched/stall_monitor/cpuN, for developers --- */
 
 static int stall_debugfs_show(struct seq_file *m, void *unused)
 {
 	struct rq *rq = cpu_rq((long)m->private);
 	struct stall_rq *st = &rq->stall;
+	char value[STALL_STAT_LEN];
+	int i;
 
 	/* seq_printf() does not sleep, and a buffer too small is tried again. */
 	guard(rq_lock_irqsave)(rq);
 
-	seq_printf(m, "state: %s\n", stall_state(st));
-	seq_printf(m, "waiting: %u\n", st->nr_starving - !!st->boosted);
+	stall_stat_refresh(rq);
+	for (i = 0; i < ARRAY_SIZE(stall_stats); i++) {
+		stall_stat_print(rq, &stall_stats[i], value);
+		seq_printf(m, "%s: %s\n", stall_stats[i].attr.attr.name, value);
+	}
+	seq_printf(m, "waiting: %u\n", st->nr_waiting);
 	if (st->boosted)
 		seq_printf(m, "boosted: %s %d\n", st->boosted->comm,
 			   st->boosted->pid);
 	else
 		seq_puts(m, "boosted: none\n");
-	seq_printf(m, "detected: %u\n", st->detected);
-	seq_printf(m, "boosts: %u\n", st->boosts);
+	seq_printf(m, "budget_ns: %lld\n", st->budget);
 	seq_printf(m, "boost_ns: %llu\n", st->boost_ns);
-	seq_printf(m, "longest_wait_ns: %llu\n", st->longest_wait);
 	seq_printf(m, "timer_fired: %u\n", st->timer_fired);
+	seq_printf(m, "slice_timer_fired: %u\n", st->slice_timer_fired);
 
 	return 0;
 }
@@ -1134,7 +2245,7 @@ DEFINE_SHOW_ATTRIBUTE(stall_debugfs);
 void __init stall_debugfs_init(struct dentry *sched)
 {
 	struct dentry *dir = debugfs_create_dir("stall_monitor", sched);
-	char name[16];
+	char name[32];
 	long cpu;
 
 	for_each_possible_cpu(cpu) {

@@ -21,26 +21,32 @@ void stall_rq_init(struct rq *rq);
 void stall_cpu_starting(unsigned int cpu);
 void stall_cpu_active(unsigned int cpu);
 void stall_cpu_dying(struct rq *rq);
+void stall_isolation_update(bool done);
 void stall_debugfs_init(struct dentry *sched);
 
-/* @rq has a kthread that waits or is boosted. */
-static inline bool stall_rq_busy(struct rq *rq)
+static inline bool stall_watched(struct rq *rq)
 {
-	return rq->stall.nr_starving;
+	return rq->stall.state != STALL_OFF;
+}
+
+/* @rq has a kthread that waits or is boosted. */
+static inline bool stall_busy(struct rq *rq)
+{
+	return rq->stall.state > STALL_IDLE;
 }
 
 /* @p became runnable on @rq, or is still so with other parameters. */
 static inline void stall_enqueue(struct rq *rq, struct task_struct *p)
 {
-	if (static_branch_unlikely(&stall_monitor_enabled) &&
-	    ((p->flags & PF_KTHREAD) || stall_rq_busy(rq)))
+	if (static_branch_unlikely(&stall_monitor_enabled) && stall_watched(rq) &&
+	    ((p->flags & PF_KTHREAD) || stall_busy(rq)))
 		__stall_enqueue(rq, p);
 }
 
 /* @p is about to leave @rq, be it only for a change of its parameters. */
 static inline void stall_dequeue(struct rq *rq, struct task_struct *p, int flags)
 {
-	if (static_branch_unlikely(&stall_monitor_enabled) && stall_rq_busy(rq))
+	if (static_branch_unlikely(&stall_monitor_enabled) && stall_busy(rq))
 		__stall_dequeue(rq, p, flags);
 }
 
@@ -48,16 +54,16 @@ static inline void stall_dequeue(struct rq *rq, struct task_struct *p, int flags
 static inline void stall_switch(struct rq *rq, struct task_struct *prev,
 				struct task_struct *next)
 {
-	if (static_branch_unlikely(&stall_monitor_enabled) &&
+	if (static_branch_unlikely(&stall_monitor_enabled) && stall_watched(rq) &&
 	    (((prev->flags & PF_KTHREAD) && task_on_rq_queued(prev) &&
-	      prev != rq->idle) || stall_rq_busy(rq)))
+	      prev != rq->idle) || stall_busy(rq)))
 		__stall_switch(rq, prev, next);
 }
 
 /* @rq->curr stays, @rq->donor may be another. */
 static inline void stall_donor_change(struct rq *rq)
 {
-	if (static_branch_unlikely(&stall_monitor_enabled) && stall_rq_busy(rq))
+	if (static_branch_unlikely(&stall_monitor_enabled) && stall_busy(rq))
 		__stall_donor_change(rq);
 }
 
@@ -65,6 +71,7 @@ static inline void stall_task_init(struct task_struct *p)
 {
 	INIT_LIST_HEAD(&p->stall_node);
 	p->stall_since = 0;
+	p->stall_ignored = 0;
 }
 
 static inline struct sched_dl_entity *stall_server(struct rq *rq)
@@ -104,6 +111,7 @@ static inline void stall_rq_init(struct rq *rq) { }
 static inline void stall_cpu_starting(unsigned int cpu) { }
 static inline void stall_cpu_active(unsigned int cpu) { }
 static inline void stall_cpu_dying(struct rq *rq) { }
+static inline void stall_isolation_update(bool done) { }
 static inline void stall_debugfs_init(struct dentry *sched) { }
 static inline struct sched_dl_entity *stall_server(struct rq *rq) { return NULL; }
 static inline unsigned int stall_server_queued(struct rq *rq) { return 0; }

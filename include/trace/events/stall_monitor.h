@@ -8,27 +8,49 @@
 #include <linux/sched.h>
 #include <linux/tracepoint.h>
 
-#ifndef _STALL_MONITOR_ENUM
-#define _STALL_MONITOR_ENUM
-
-/* Why a boost ended: */
-enum stall_end {
-	STALL_END_BLOCKED,	/* the kthread went to sleep: rescued */
-	STALL_END_DURATION,	/* it used up the longest boost */
-	STALL_END_RUNNING,	/* nothing starves it any longer */
-	STALL_END_MOVED,	/* it left the CPU, or is watched no more */
-	STALL_END_PAUSED,	/* kernel.stall_monitor was set to 0 */
-	STALL_END_OFFLINE,	/* the CPU goes offline */
-};
-
-#endif
+TRACE_DEFINE_ENUM(STALL_OFF);
+TRACE_DEFINE_ENUM(STALL_IDLE);
+TRACE_DEFINE_ENUM(STALL_WATCHING);
+TRACE_DEFINE_ENUM(STALL_REFILL);
+TRACE_DEFINE_ENUM(STALL_READY);
+TRACE_DEFINE_ENUM(STALL_RUNNING);
+TRACE_DEFINE_ENUM(STALL_OVERRUN);
 
 TRACE_DEFINE_ENUM(STALL_END_BLOCKED);
 TRACE_DEFINE_ENUM(STALL_END_DURATION);
 TRACE_DEFINE_ENUM(STALL_END_RUNNING);
 TRACE_DEFINE_ENUM(STALL_END_MOVED);
+TRACE_DEFINE_ENUM(STALL_END_OUTRANKED);
 TRACE_DEFINE_ENUM(STALL_END_PAUSED);
 TRACE_DEFINE_ENUM(STALL_END_OFFLINE);
+
+/* The stall monitor of the CPU goes from one state to another. */
+TRACE_EVENT(stall_state,
+
+	TP_PROTO(int cpu, enum stall_state from, enum stall_state to, s64 budget_ns),
+
+	TP_ARGS(cpu, from, to, budget_ns),
+
+	TP_STRUCT__entry(
+		__field(int,	cpu)
+		__field(int,	from)
+		__field(int,	to)
+		__field(s64,	budget_ns)
+	),
+
+	TP_fast_assign(
+		__entry->cpu = cpu;
+		__entry->from = from;
+		__entry->to = to;
+		__entry->budget_ns = budget_ns;
+	),
+
+	TP_printk("cpu=%d from=%s to=%s budget_ns=%lld",
+		  __entry->cpu,
+		  __print_symbolic(__entry->from, STALL_STATE_NAMES),
+		  __print_symbolic(__entry->to, STALL_STATE_NAMES),
+		  __entry->budget_ns)
+);
 
 /*
  * A kthread has waited on its CPU for longer than the threshold, behind
@@ -120,13 +142,7 @@ TRACE_EVENT(stall_boost_end,
 
 	TP_printk("comm=%s pid=%d cpu=%d reason=%s run_ns=%llu slices=%u",
 		  __entry->comm, __entry->pid, __entry->cpu,
-		  __print_symbolic(__entry->reason,
-				   { STALL_END_BLOCKED,		"blocked" },
-				   { STALL_END_DURATION,	"duration" },
-				   { STALL_END_RUNNING,		"running" },
-				   { STALL_END_MOVED,		"moved" },
-				   { STALL_END_PAUSED,		"paused" },
-				   { STALL_END_OFFLINE,		"offline" }),
+		  __print_symbolic(__entry->reason, STALL_END_NAMES),
 		  __entry->run_ns, __entry->slices)
 );
 

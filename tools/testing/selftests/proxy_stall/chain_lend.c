@@ -12,6 +12,7 @@
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -520,6 +521,38 @@ TEST_F_TIMEOUT(chain, of_thirty, PATIENCE)
 	EXPECT_TRUE(nothing_stays(hog));
 }
 
+#define NR_MUTEXES	64	/* of lib/test_proxy_chain.c */
+
+/* Each of them is given back: by unlock, or by the end of the script. */
+TEST_F_TIMEOUT(chain, over_each_mutex, PATIENCE)
+{
+	struct actor *h, *w;
+	struct hog *hog;
+	int i;
+
+	ASSERT_EQ(0, chain_work(0, "burn 5"));
+	ASSERT_EQ(-EINVAL, chain_run("lock %d", NR_MUTEXES));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	for (i = 0; i < NR_MUTEXES; i++) {
+		if (i % 2)
+			h = WEAK("lock %d; queue 0 @ percpu; flush 0", i);
+		else
+			h = WEAK("lock %d; queue 0 @ percpu; flush 0; unlock %d", i, i);
+		ASSERT_NE(NULL, h);
+		ASSERT_TRUE(blocks(h));
+		w = STRONG("lock %d; unlock %d", i, i);
+		ASSERT_NE(NULL, w);
+		ASSERT_TRUE(ends(w));
+		ASSERT_TRUE(hog_running(hog));
+		ASSERT_TRUE(ends(h));
+		EXPECT_EQ(0, chain_owner(i));
+		actor_stop(w);
+		actor_stop(h);
+	}
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
 /* mutex, flush, mutex, flush: W waits for A, the worker of 0, B, the worker of 1. */
 TEST_F_TIMEOUT(chain, of_mutexes_and_flushes, PATIENCE)
 {
@@ -577,7 +610,10 @@ TEST_F_TIMEOUT(chain, is_traced, PATIENCE)
 	EXPECT_LE(1, found);
 }
 
-/* The talk's hang: the deletion of a network device flushes every CPU under rtnl. */
+/*
+ * A common hang: the deletion of a network device flushes every CPU under rtnl,
+ * or with CONFIG_RPS those whose backlog of packets is not empty.
+ */
 
 struct request {
 	struct nlmsghdr nlh;
@@ -645,6 +681,26 @@ static int act_rtnl(void *unused __maybe_unused)
 	return err;
 }
 
+/*
+ * A packet for the CPU's backlog, where it stays if softirqs are left to
+ * ksoftirqd, as threadirqs has it. An isolated CPU is sent none.
+ */
+static void send_to_backlog(int cpu)
+{
+	struct sockaddr_in to = {
+		.sin_family = AF_INET,
+		.sin_port = htons(9),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	int fd;
+
+	if (put(LO_RPS_CPUS, "%x\n", 1 << cpu))
+		return;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	sendto(fd, "", 1, 0, (void *)&to, sizeof(to));
+	close(fd);
+}
+
 TEST_F_TIMEOUT(chain, rtnl, PATIENCE)
 {
 	struct actor_plan strong = { .policy = SCHED_FIFO, .prio = W_PRIO, .cpu = W_CPU };
@@ -656,10 +712,11 @@ TEST_F_TIMEOUT(chain, rtnl, PATIENCE)
 		SKIP(return, "no dummy network devices");
 	hog = hog_start(self->cpu);
 	ASSERT_NE(NULL, hog);
+	send_to_backlog(self->cpu);
 	h = actor_start(&weak, act_delete_link, NULL);
 	ASSERT_NE(NULL, h);
 	if (wait_until(100, peek(h->done)))
-		SKIP(return, "deleting a network device flushes no CPU (CONFIG_RPS?)");
+		SKIP(return, "the device flushed no CPU (CONFIG_RPS, and no threadirqs)");
 	ASSERT_TRUE(blocks(h));
 	w = actor_start(&strong, act_rtnl, NULL);
 	ASSERT_NE(NULL, w);

@@ -2,12 +2,14 @@
 /*
  * Stress for proxy execution along mutexes and flushes: actors run random
  * scripts of the module test_proxy_chain, while a disturber kills them, changes
- * their policies and affinities, takes CPUs away, and starts hogs.
+ * their policies and affinities, takes CPUs away, and starts hogs. Each has a
+ * limit on what it may run without a sleep, and its CPU clock is read by others.
  *
- * Usage: chain_stress [-a ACTORS] [-r ROUND_SECONDS] [-w WATCHDOG_SECONDS]
+ * Usage: chain_stress [-c] [-a ACTORS] [-r ROUND_SECONDS] [-w WATCHDOG_SECONDS]
  *		       [SECONDS [SEED]]
  *
- * With a seed and in virtual time a run can be repeated.
+ * -c: actors have core scheduling cookies. With a seed and in virtual time a run
+ * can be repeated.
  *
  * It holds with proxy execution on and off: the hogs end by themselves, so that
  * all that is queued must be done and all that waits must be served in the end.
@@ -36,9 +38,16 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lab.h"
+
+#ifndef PR_SCHED_CORE
+#define PR_SCHED_CORE			62
+#define PR_SCHED_CORE_CREATE		1
+#define PR_SCHED_CORE_SHARE_FROM	3
+#endif
 
 #define MODULE		"test_proxy_chain"
 #define CHAIN		DEBUGFS MODULE "/"
@@ -80,8 +89,8 @@ static const struct {
 
 /* What has been checked, and the first thing that was wrong */
 enum check {
-	COMPLETES, ERRORS, IDLE, COUNTERS, CANARY, NO_BOOST, POLICIES, MONITOR, CYCLES, UNLOAD,
-	LOG, NR_CHECKS,
+	COMPLETES, ERRORS, IDLE, COUNTERS, IO_WAIT, CANARY, NO_BOOST, POLICIES, MONITOR, CYCLES,
+	UNLOAD, LOG, NR_CHECKS,
 };
 
 static struct {
@@ -93,6 +102,7 @@ static struct {
 	[ERRORS]	= { "no operation fails" },
 	[IDLE]		= { "nothing is queued, running or held in the end" },
 	[COUNTERS]	= { "what was queued ran, once" },
+	[IO_WAIT]	= { "nobody waits for I/O in the end" },
 	[CANARY]	= { "a fair task runs on each CPU" },
 	[NO_BOOST]	= { "no kworker runs ahead of a FIFO 1 hog" },
 	[POLICIES]	= { "policies and priorities are what was set" },
@@ -102,7 +112,7 @@ static struct {
 	[LOG]		= { "the kernel does not complain" },
 };
 
-enum role { ACTOR, HOTPLUG, HOG };
+enum role { ACTOR, HOTPLUG, HOG, READER };
 
 struct slot {
 	enum role role;
@@ -135,7 +145,8 @@ static struct {
 	int round_seconds;
 	int watchdog;
 	__u64 seed;
-} option = { 24, 60, 5, 60, DEFAULT_SEED };
+	bool cookies;
+} option = { 24, 60, 5, 60, DEFAULT_SEED, false };
 
 static int nr_slots;
 static int cpus[MAX_CPUS], nr_cpus;
@@ -307,14 +318,14 @@ static void hold(struct writer *w, int rank, const char *unlock)
 
 static void add_lock(struct writer *w)
 {
-	static const char * const how[] = { "lock", "lockk", "lockt" };
+	static const char * const how[] = { "lock", "lockk", "lockio", "lockt" };
 	int m = pick(0, NR_MUTEXES - 1);
 	char unlock[24];
 
 	if (mutex_ranks[m] <= rank_of(w) || w->nr_held == MAX_HELD)
 		return;
 	/* A trylock that fails ends the script: not too often. */
-	add(w, "%s %d;", how[w->work >= 0 || percent(90) ? pick(0, 1) : 2], m);
+	add(w, "%s %d;", how[w->work >= 0 || percent(90) ? pick(0, 2) : 3], m);
 	snprintf(unlock, sizeof(unlock), "unlock %d;", m);
 	hold(w, mutex_ranks[m], unlock);
 }
@@ -671,10 +682,50 @@ static bool is_allowed(int err)
 	return err == EBUSY || err == ENODEV || err == EINTR;
 }
 
+/*
+ * Nobody runs for that long without a sleep, but many wait for longer: a task
+ * that is charged for what it waits is killed.
+ */
+#define RTTIME_US	500000
+
+/* A cookie of its own, that of somebody else, or none */
+static void take_cookie(void)
+{
+	if (percent(25))
+		prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, 0, 0);
+	else if (percent(75))
+		prctl(PR_SCHED_CORE, PR_SCHED_CORE_SHARE_FROM,
+		      shared->slots[pick(0, nr_slots - 1)].pid, 0, 0);
+}
+
+/*
+ * A task with a cookie all the while: each time that the last one goes and the
+ * next one comes, the kernel patches its code on all CPUs, which is not what is
+ * tested, and QEMU 7.2 may not survive it.
+ */
+static void keep_a_cookie(void)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		ksft_exit_fail_msg("fork: %s\n", strerror(errno));
+	if (pid)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, 0, 0))
+		ksft_print_msg("no cookie: %s\n", strerror(errno));
+	while (1)
+		pause();
+}
+
 static void actor_main(struct slot *s)
 {
+	struct rlimit rttime = { RTTIME_US, RTTIME_US };
 	int fd = open(CHAIN "run", O_WRONLY | O_CLOEXEC);
 
+	setrlimit(RLIMIT_RTTIME, &rttime);
+	if (option.cookies)
+		take_cookie();
 	if (s->deadline && !set_attr(0, draw_deadline()))
 		s->policy = POLICY_DEADLINE;
 	while (fd >= 0 && !peek(shared->stop)) {
@@ -742,10 +793,34 @@ static void hog_main(struct slot *s)
 	park(s);
 }
 
+/* CPU clocks of others only ever advance. */
+static void reader_main(struct slot *s)
+{
+	while (!peek(shared->stop)) {
+		pid_t pid = peek(shared->slots[pick(0, nr_slots - 1)].pid);
+		struct timespec a, b;
+		clockid_t clock;
+
+		if (pid > 0 && !clock_getcpuclockid(pid, &clock) &&
+		    !clock_gettime(clock, &a) && !clock_gettime(clock, &b) &&
+		    (b.tv_sec < a.tv_sec || (b.tv_sec == a.tv_sec && b.tv_nsec < a.tv_nsec)) &&
+		    !s->error) {
+			s->error = ERANGE;
+			snprintf(s->failed, sizeof(s->failed),
+				 "the CPU clock of %d went back from %lld.%09ld to %lld.%09ld", pid,
+				 (long long)a.tv_sec, a.tv_nsec, (long long)b.tv_sec, b.tv_nsec);
+		}
+		s->done++;
+		sleep_us(pick(1, 500));
+	}
+	park(s);
+}
+
 static void start_slot(int n, int round)
 {
 	static void (* const mains[])(struct slot *s) = {
 		[ACTOR] = actor_main, [HOTPLUG] = hotplug_main, [HOG] = hog_main,
+		[READER] = reader_main,
 	};
 	struct slot *s = &shared->slots[n];
 	pid_t pid;
@@ -1066,6 +1141,19 @@ static void check_counters(void)
 		wrong(ERRORS, "%lld works with a step that failed", state("failed"));
 }
 
+/* mutex_lock_io() counts who waits, and has to count down as often. */
+static void check_io_wait(void)
+{
+	char buf[16384];
+	const char *s;
+
+	if (get("/proc/stat", buf, sizeof(buf)) < 0)
+		return wrong(IO_WAIT, "no /proc/stat");
+	s = strstr(buf, "procs_blocked ");
+	if (!s || atoi(s + strlen("procs_blocked ")))
+		wrong(IO_WAIT, "%.20s", s ?: "not in /proc/stat");
+}
+
 static int queue_and_flush(int x)
 {
 	if (wq_of(x) == KTHREAD)
@@ -1140,11 +1228,15 @@ static void check_canaries(void)
 static void check_no_boost(void)
 {
 	struct attr fifo_1 = { .policy = SCHED_FIFO, .prio = 1 };
+	long long awaited = stall("stall_monitor_awaited_us");
 	struct stress_work r;
 	int i, before, status;
 	__u64 end;
 
+	/* The monitor would help: work items of the same function were flushed just now. */
+	set("stall_monitor_awaited_us", 0);
 	for (i = 0; i < nr_cpus; i++) {
+		cool_down();
 		before = work_report(0).runs;
 		end = burn_on(cpus[i], fifo_1, true, HOG_CHECK_MS * 1000, &status);
 		if (status) {
@@ -1159,6 +1251,8 @@ static void check_no_boost(void)
 			wrong(NO_BOOST, "on CPU %d it ran %lld us before the hog's end", cpus[i],
 			      (long long)(end - r.first_ns) / 1000);
 	}
+	if (awaited >= 0)
+		set("stall_monitor_awaited_us", awaited);
 }
 
 static void check_monitor(void)
@@ -1225,6 +1319,7 @@ static bool check_quiet(void)
 	}
 	check_held();
 	check_counters();
+	check_io_wait();
 	check_works();
 	check_canaries();
 	check_no_boost();
@@ -1325,6 +1420,7 @@ static void set_up(void)
 	memset(shared, 0, sizeof(*shared));
 	add_slots(HOTPLUG, 1);
 	add_slots(HOG, 2);
+	add_slots(READER, 1);
 	add_slots(ACTOR, option.actors);
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (kmsg >= 0)
@@ -1336,6 +1432,8 @@ static void set_up(void)
 	if (err)
 		ksft_exit_fail_msg("SCHED_FIFO: %s\n", strerror(-err));
 	set_cpus(0, ALL_CPUS);
+	if (option.cookies)
+		keep_a_cookie();
 }
 
 static void report(void)
@@ -1355,7 +1453,7 @@ static void report(void)
 static void usage(void)
 {
 	fprintf(stderr,
-		"Usage: chain_stress [-a ACTORS] [-r ROUND_SECONDS] [-w WATCHDOG_SECONDS] [SECONDS [SEED]]\n");
+		"Usage: chain_stress [-c] [-a ACTORS] [-r ROUND_SECONDS] [-w WATCHDOG_SECONDS] [SECONDS [SEED]]\n");
 	exit(KSFT_FAIL);
 }
 
@@ -1363,16 +1461,18 @@ static void read_options(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "a:r:w:")) != -1) {
-		int n = c == '?' ? 0 : atoi(optarg);
+	while ((c = getopt(argc, argv, "ca:r:w:")) != -1) {
+		int n = c == '?' ? 0 : c == 'c' ? 1 : atoi(optarg);
 
+		if (c == 'c')
+			option.cookies = true;
 		if (n <= 0)
 			usage();
 		if (c == 'a')
 			option.actors = n;
 		else if (c == 'r')
 			option.round_seconds = n;
-		else
+		else if (c == 'w')
 			option.watchdog = n;
 	}
 	if (optind < argc)

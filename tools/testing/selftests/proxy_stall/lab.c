@@ -148,13 +148,10 @@ void pin(int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-bool cpu_in(int cpu, const char *file)
+bool cpu_in_list(int cpu, const char *list)
 {
-	char path[128], buf[256], *s = buf;
+	char *s = (char *)list;
 
-	snprintf(path, sizeof(path), "/sys/devices/system/cpu/%s", file);
-	if (get(path, buf, sizeof(buf)) < 0)
-		return false;
 	while (*s >= '0' && *s <= '9') {
 		int first = strtol(s, &s, 10);
 		int last = *s == '-' ? strtol(s + 1, &s, 10) : first;
@@ -167,7 +164,27 @@ bool cpu_in(int cpu, const char *file)
 	return false;
 }
 
-/* CPU 0 keeps the house. */
+bool cpu_in(int cpu, const char *file)
+{
+	char path[128], buf[256];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/%s", file);
+	return get(path, buf, sizeof(buf)) >= 0 && cpu_in_list(cpu, buf);
+}
+
+int sibling_of(int cpu)
+{
+	char path[96];
+	int other;
+
+	snprintf(path, sizeof(path), "cpu%d/topology/thread_siblings_list", cpu);
+	for (other = 0; other < MAX_CPUS; other++)
+		if (other != cpu && cpu_in(other, path))
+			return other;
+	return -1;
+}
+
+/* CPU 0 is the housekeeping CPU. */
 int lab_cpus(int *cpus)
 {
 	int cpu, n = 0;
@@ -231,12 +248,27 @@ static void save(const char *path)
 	nr_saved++;
 }
 
+/* What the list reads as is not how it came about. */
+static void save_watched(void)
+{
+	char cmdline[2048];
+	int n = nr_saved;
+
+	save(sysctl_path("stall_monitor_cpus"));
+	if (n < nr_saved && get("/proc/cmdline", cmdline, sizeof(cmdline)) > 0 &&
+	    strstr(cmdline, "stall_monitor=isolated"))
+		strcpy(saved[n].value, "isolated");
+}
+
 static void __attribute__((constructor)) save_all(void)
 {
 	static const char * const sysctls[] = {
-		"stall_monitor_threshold_us", "stall_monitor_duration_us",
+		"stall_monitor_threshold_us", "stall_monitor_awaited_us",
+		"stall_monitor_duration_us",
 		"stall_monitor_period_us", "stall_monitor_runtime_us",
-		"stall_monitor", "sched_rt_runtime_us", "printk", "threads-max",
+		"stall_monitor", "stall_monitor_ignore", "stall_monitor_log",
+		"stall_monitor_panic",
+		"sched_rt_runtime_us", "printk", "threads-max",
 	};
 	char path[96];
 	size_t i;
@@ -250,6 +282,8 @@ static void __attribute__((constructor)) save_all(void)
 	}
 	save("/sys/module/stall/parameters/threshold_jiffies");
 	save(WQ_SYSFS "cpumask");
+	save(LO_RPS_CPUS);
+	save_watched();
 }
 
 static void restore_all(void)
@@ -345,13 +379,25 @@ static const char *cannot(void)
 		return "needs two CPUs";
 	if (access(DEBUGFS "sched", F_OK))
 		return "no debugfs in " DEBUGFS;
-	if (module_load(MODULE))
-		return "no module " MODULE " (CONFIG_TEST_PROXY_STALL)";
 	return NULL;
+}
+
+static const char *cannot_load(const char *name)
+{
+	static char why[96];
+
+	if (!module_load(name))
+		return NULL;
+	snprintf(why, sizeof(why), "no module %s (CONFIG_TEST_PROXY_STALL)", name);
+	return why;
 }
 
 static const char *cannot_stall(void)
 {
+	const char *why = cannot_load(MODULE);
+
+	if (why)
+		return why;
 	if (access(SYSCTL "stall_monitor", F_OK) && !asked("PROXY_STALL_FORCE"))
 		return "no CONFIG_SCHED_STALL_MONITOR";
 	return NULL;
@@ -367,19 +413,29 @@ static bool proxy_exec_is_off(void)
 	       strstr(cmdline, "proxy_exec=n");
 }
 
-static const char *cannot_chain(void)
+/* What repairs the kernel below the series is tested without the series, too. */
+static const char *cannot_repairs(void)
 {
 	int cpus[MAX_CPUS];
 
+	if (lab_cpus(cpus) < 3)
+		return "needs four CPUs";
+	return cannot_load(CHAIN);
+}
+
+static const char *cannot_chain(void)
+{
 	if (access(DEBUGFS "sched/proxy_flush", F_OK) && !asked("PROXY_STALL_FORCE"))
 		return "no CONFIG_SCHED_PROXY_FLUSH";
 	if (proxy_exec_is_off() && !asked("PROXY_STALL_FORCE"))
 		return "proxy execution is off";
-	if (lab_cpus(cpus) < 3)
-		return "needs four CPUs";
-	if (module_load(CHAIN))
-		return "no module " CHAIN " (CONFIG_TEST_PROXY_STALL)";
-	return NULL;
+	return cannot_load(MODULE) ?: cannot_repairs();
+}
+
+/* A CPU is warm for 50 ms after a rescue. */
+void cool_down(void)
+{
+	sleep_us(60000);
 }
 
 /* The defaults, but a threshold that lets the tests end sooner. */
@@ -394,11 +450,13 @@ static void prepare(void)
 	}
 	set("sched_rt_runtime_us", -1);
 	set("stall_monitor_threshold_us", 20000);
+	set("stall_monitor_awaited_us", 20000);
 	set("stall_monitor_runtime_us", 10);
 	set("stall_monitor_period_us", 1000);
 	set("stall_monitor_runtime_us", 40);
 	set("stall_monitor_duration_us", 10000);
 	set("stall_monitor", asked("PROXY_STALL_OFF") ? 0 : 1);
+	cool_down();
 }
 
 static const char *enter(const char *(*cannot_test)(void))
@@ -421,9 +479,9 @@ const char *lab_enter(void)
 }
 
 /* Works of the last test may still have to run, if it failed. */
-const char *chain_enter(void)
+static const char *enter_chain(const char *(*cannot_test)(void))
 {
-	const char *why = enter(cannot_chain);
+	const char *why = enter(cannot_test);
 
 	if (why)
 		return why;
@@ -434,6 +492,16 @@ const char *chain_enter(void)
 	wait_until(1000, chain_state("busy") == 0);
 	chain_run("clear");
 	return NULL;
+}
+
+const char *chain_enter(void)
+{
+	return enter_chain(cannot_chain);
+}
+
+const char *repairs_enter(void)
+{
+	return enter_chain(cannot_repairs);
 }
 
 static struct hog *hogs[MAX_CPUS];
@@ -469,7 +537,20 @@ void lab_leave(void)
 	close(lock_fd);
 }
 
-/* debugfs */
+/* sysfs and debugfs */
+
+int sysfs_stat(int cpu, const char *key, char *buf, size_t size)
+{
+	char path[96];
+	int err;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/stall_monitor/%s",
+		 cpu, key);
+	err = get(path, buf, size);
+	if (err > 0)
+		buf[strcspn(buf, "\n")] = '\0';
+	return err;
+}
 
 static int monitor_text(int cpu, char *buf, size_t size)
 {
@@ -523,7 +604,7 @@ int boosted_pid(int cpu)
 
 /* Hogs */
 
-static void relax(void)
+void relax(void)
 {
 #ifdef __has_builtin
 #if __has_builtin(__builtin_ia32_pause)
@@ -659,6 +740,16 @@ void hog_reset(struct hog *hog)
 	poke(hog->nr_gaps, 0);
 }
 
+struct hog *hog_start_napping(int cpu, unsigned int run_us, unsigned int sleep_us)
+{
+	struct hog_plan plan = {
+		.cpu = cpu, .prio = HOG_PRIO, .ms = HOG_MS,
+		.run_us = run_us, .sleep_us = sleep_us,
+	};
+
+	return hog_start_plan(&plan);
+}
+
 void hog_stop(struct hog *hog)
 {
 	if (hog->pid <= 0)
@@ -699,8 +790,9 @@ int kthread_run(int fd, struct program p)
 {
 	char command[80];
 
-	snprintf(command, sizeof(command), "run %u %u %u %u %u", p.rounds,
-		 p.burn_us, p.sleep_us, p.lock, p.hold_us);
+	snprintf(command, sizeof(command), "run %u %u %u %u %u %s", p.rounds,
+		 p.burn_us, p.sleep_us, p.lock, p.hold_us,
+		 p.disabled ? p.disabled : "nothing");
 	return kthread_command(fd, command);
 }
 
@@ -728,20 +820,26 @@ long long kthread_get(int fd, const char *key)
 	return report_get(fd, key);
 }
 
-int work_flush(int cpu, unsigned int burn_us)
+int work_flush_rounds(int cpu, unsigned int burn_us, unsigned int rounds,
+		      unsigned int sleep_us)
 {
-	char command[40];
+	char command[60];
 	int fd, ret;
 
 	fd = open(DEBUGFS MODULE "/work", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	snprintf(command, sizeof(command), "%d %u", cpu, burn_us);
+	snprintf(command, sizeof(command), "%d %u %u %u", cpu, burn_us, rounds, sleep_us);
 	ret = kthread_command(fd, command);
 	if (!ret)
 		ret = report_get(fd, "pid");
 	close(fd);
 	return ret;
+}
+
+int work_flush(int cpu, unsigned int burn_us)
+{
+	return work_flush_rounds(cpu, burn_us, 1, 0);
 }
 
 /* Chains */
@@ -1003,6 +1101,20 @@ __u64 chain_mark_ns(int mark)
 	return ns;
 }
 
+int chain_mark_cpu(int mark)
+{
+	char buf[4096];
+	const char *s;
+	int cpu = -1;
+
+	if (chain_text_of(buf, sizeof(buf)) < 0)
+		return -1;
+	s = state_line(buf, "mark", mark);
+	if (s)
+		sscanf(s, "%*d %*u %d", &cpu);
+	return cpu;
+}
+
 pid_t chain_owner(int mutex)
 {
 	char buf[4096];
@@ -1103,6 +1215,12 @@ __u64 run_time_ns(pid_t pid)
 __u64 run_delay_ns(pid_t pid)
 {
 	return account_of(pid, 1);
+}
+
+/* How often it was switched to */
+__u64 turns(pid_t pid)
+{
+	return account_of(pid, 2);
 }
 
 /* The column of the CPU in the line "LOC:" of /proc/interrupts. */

@@ -23,6 +23,7 @@
 #define SYSCTL		"/proc/sys/kernel/"
 #define DEBUGFS		"/sys/kernel/debug/"
 #define TRACEFS		"/sys/kernel/tracing/"
+#define LO_RPS_CPUS	"/sys/class/net/lo/queues/rx-0/rps_cpus"
 #define WQ_SYSFS	"/sys/devices/virtual/workqueue/"
 
 /*
@@ -48,14 +49,27 @@ void lab_leave(void);
 /* The same for tests of the chain, which has to do without the stall monitor. */
 const char *chain_enter(void);
 
+/* And for tests of what the series repairs, with proxy execution or without. */
+const char *repairs_enter(void);
+
+/* Long enough for the CPUs to be not warm any more */
+void cool_down(void);
+
 int lab_cpu(void);
 int lab_cpus(int *cpus);
 bool lab_exact_time(void);
 unsigned int hog_ms(void);
+/* Whether the list, such as 1,3-5, has the CPU */
+bool cpu_in_list(int cpu, const char *list);
 /* Whether the file, below /sys/devices/system/cpu, is a list with the CPU */
 bool cpu_in(int cpu, const char *file);
 
+/* The other thread of the CPU's core, or -1 */
+int sibling_of(int cpu);
+
 __u64 now_ns(void);
+/* For loops that wait: lets an emulator with one thread run another CPU */
+void relax(void);
 void sleep_us(__u64 us);
 void pin(int cpu);
 
@@ -65,6 +79,9 @@ int get(const char *path, char *buf, size_t size);
 long long get_number(const char *path);
 int set(const char *sysctl, long long value);
 long long stall(const char *sysctl);
+
+/* sysfs: the CPU's file stall_monitor/key, without the newline */
+int sysfs_stat(int cpu, const char *key, char *buf, size_t size);
 
 /* debugfs: a number, and the pid after the name; -1 if there is none. */
 long long stat_of(int cpu, const char *key);
@@ -107,6 +124,7 @@ struct hog_plan {
 
 struct hog *hog_start(int cpu);
 struct hog *hog_start_plan(const struct hog_plan *plan);
+struct hog *hog_start_napping(int cpu, unsigned int run_us, unsigned int sleep_us);
 void hog_stop(struct hog *hog);
 bool hog_running(const struct hog *hog);
 void hog_reset(struct hog *hog);
@@ -118,6 +136,7 @@ struct program {
 	unsigned int sleep_us;
 	unsigned int lock;
 	unsigned int hold_us;
+	const char *disabled;	/* "preemption", "bh", "irqs"; NULL: nothing */
 };
 
 int kthread_start(int cpu, const char *policy, int prio, const char *bind);
@@ -129,6 +148,9 @@ int module_unload(void);
 
 /* Queues a work on the CPU and flushes it; its worker's pid, or an error. */
 int work_flush(int cpu, unsigned int burn_us);
+/* The work sleeps for sleep_us after each of so many rounds. */
+int work_flush_rounds(int cpu, unsigned int burn_us, unsigned int rounds,
+		      unsigned int sleep_us);
 
 /*
  * Tasks and works of lib/test_proxy_chain.c, and what they do: see there for
@@ -184,6 +206,7 @@ struct work_report chain_report(int work);
 /* Of debugfs test_proxy_chain/state: a number; a mark's time, 0 if it is not set */
 long long chain_state(const char *key);
 __u64 chain_mark_ns(int mark);
+int chain_mark_cpu(int mark);
 pid_t chain_owner(int mutex);
 /* Of debugfs sched/proxy_flush; -1 if there is none */
 long long proxy_stat(const char *key);
@@ -205,6 +228,7 @@ char task_state(pid_t pid);
 /* The time that the task ran, and that it waited to run */
 __u64 run_time_ns(pid_t pid);
 __u64 run_delay_ns(pid_t pid);
+__u64 turns(pid_t pid);
 long long timer_interrupts(int cpu);
 
 struct event {
@@ -215,6 +239,8 @@ struct event {
 };
 
 #define MAX_EVENTS	4096
+
+#define TRACE_BOOSTS	"stall_monitor:stall_boost_start stall_monitor:stall_boost_end"
 
 /* names: as in set_event, separated by spaces */
 int trace_start(const char *names);

@@ -14,32 +14,16 @@
 
 enum meaning { ABSENT, OFF, ON, ISOLATED, LIST, BAD };
 
-/* A list of CPUs such as 1,3-5, of which at least one is there */
-static bool cpu_in_list(const char *list, int cpu)
-{
-	char *s = (char *)list;
-
-	while (*s >= '0' && *s <= '9') {
-		int first = strtol(s, &s, 10);
-		int last = *s == '-' ? strtol(s + 1, &s, 10) : first;
-
-		if (first <= cpu && cpu <= last)
-			return true;
-		if (*s == ',')
-			s++;
-	}
-	return false;
-}
-
 static bool is_list(const char *list)
 {
 	size_t len = strlen(list);
 	int cpu;
 
+	/* One that has a CPU that is there */
 	if (!len || strspn(list, "0123456789,-") != len || list[len - 1] == '-')
 		return false;
 	for (cpu = 0; cpu < MAX_CPUS; cpu++)
-		if (cpu_in(cpu, "possible") && cpu_in_list(list, cpu))
+		if (cpu_in(cpu, "possible") && cpu_in_list(cpu, list))
 			return true;
 	return false;
 }
@@ -78,7 +62,7 @@ static bool should_watch(enum meaning meaning, int cpu)
 	case ISOLATED:
 		return cpu_in(cpu, "isolated") || cpu_in(cpu, "nohz_full");
 	case LIST:
-		return cpu_in_list(value, cpu);
+		return cpu_in_list(cpu, value);
 	default:
 		return false;
 	}
@@ -91,8 +75,18 @@ static bool watched(int cpu)
 	return !state_of(cpu, state, sizeof(state)) && strcmp(state, "off");
 }
 
+/* debugfs: the fair server's runtime; -1 if there is none */
+static long long fair_runtime(int cpu)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), DEBUGFS "sched/fair_server/cpu%d/runtime", cpu);
+	return get_number(path);
+}
+
 /* How the kernel was booted, before the tests switched anything */
 static bool watched_at_boot[MAX_CPUS];
+static long long fair_at_boot[MAX_CPUS];
 static long long on_at_boot;
 
 static void __attribute__((constructor)) see_the_boot(void)
@@ -102,6 +96,8 @@ static void __attribute__((constructor)) see_the_boot(void)
 	on_at_boot = stall("stall_monitor");
 	for (cpu = 0; cpu < MAX_CPUS; cpu++)
 		watched_at_boot[cpu] = watched(cpu);
+	for (cpu = 0; cpu < MAX_CPUS; cpu++)
+		fair_at_boot[cpu] = fair_runtime(cpu);
 }
 
 TEST_F_TIMEOUT(stall, watches_what_was_asked_for, PATIENCE)
@@ -117,6 +113,74 @@ TEST_F_TIMEOUT(stall, watches_what_was_asked_for, PATIENCE)
 		TH_LOG("CPU %d: %s", cpu, watched_at_boot[cpu] ? "watched" : "off");
 		EXPECT_EQ(should_watch(meaning, cpu), watched_at_boot[cpu]);
 	}
+}
+
+TEST_F_TIMEOUT(stall, ignores_what_was_asked_for, PATIENCE)
+{
+	char cmdline[4096], list[256], *want;
+
+	ASSERT_LT(0, get("/proc/cmdline", cmdline, sizeof(cmdline)));
+	ASSERT_LT(0, get(SYSCTL "stall_monitor_ignore", list, sizeof(list)));
+	list[strcspn(list, "\n")] = '\0';
+	want = strstr(cmdline, "stall_monitor_ignore=");
+	if (!want) {
+		EXPECT_STREQ("idle_inject/*", list);
+		return;
+	}
+	want += strlen("stall_monitor_ignore=");
+	want[strcspn(want, BLANKS)] = '\0';
+	EXPECT_STREQ(want, list);
+}
+
+static bool fair_server_off(void)
+{
+	char cmdline[4096];
+
+	return get("/proc/cmdline", cmdline, sizeof(cmdline)) > 0 &&
+	       strstr(cmdline, "stall_monitor_fair_server=off");
+}
+
+/* Off where it is watched, for as long as that lasts */
+TEST_F_TIMEOUT(stall, fair_server, PATIENCE)
+{
+	bool off = fair_server_off();
+	char path[96];
+	int cpu;
+
+	if (fair_at_boot[self->cpu] < 0)
+		SKIP(return, "no fair_server in debugfs");
+	for (cpu = 0; cpu < MAX_CPUS; cpu++) {
+		if (fair_at_boot[cpu] < 0)
+			continue;
+		TH_LOG("CPU %d: %lld", cpu, fair_at_boot[cpu]);
+		EXPECT_EQ(off && watched_at_boot[cpu], !fair_at_boot[cpu]);
+	}
+	if (!off)
+		SKIP(return, "it stays on in this boot");
+
+	ASSERT_TRUE(watched_at_boot[self->cpu]);
+	EXPECT_EQ(0, fair_runtime(self->cpu));
+	ASSERT_EQ(0, set("stall_monitor", 0));
+	EXPECT_EQ(50000000, fair_runtime(self->cpu));
+	ASSERT_EQ(0, set("stall_monitor", 2));
+	EXPECT_EQ(0, fair_runtime(self->cpu));
+	/* What was set by hand stays. */
+	snprintf(path, sizeof(path), DEBUGFS "sched/fair_server/cpu%d/runtime", self->cpu);
+	ASSERT_EQ(0, put(path, "20000000\n"));
+	ASSERT_EQ(0, set("stall_monitor", 0));
+	EXPECT_EQ(20000000, fair_runtime(self->cpu));
+	ASSERT_EQ(0, set("stall_monitor", 1));
+	EXPECT_EQ(0, fair_runtime(self->cpu));
+	/* Offline and back: off, and on if it is not watched any more */
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", self->cpu);
+	if (put(path, "0\n"))
+		SKIP(return, "CPU %d cannot go offline", self->cpu);
+	ASSERT_EQ(0, put(path, "1\n"));
+	EXPECT_EQ(0, fair_runtime(self->cpu));
+	ASSERT_EQ(0, put(path, "0\n"));
+	ASSERT_EQ(0, set("stall_monitor", 0));
+	ASSERT_EQ(0, put(path, "1\n"));
+	EXPECT_EQ(20000000, fair_runtime(self->cpu));
 }
 
 /* One CPU of each kind, starving side by side */

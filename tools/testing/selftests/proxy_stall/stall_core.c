@@ -15,19 +15,6 @@
 #define PR_SCHED_CORE_CREATE	1
 #endif
 
-/* The other thread of the core, or -1 */
-static int sibling_of(int cpu)
-{
-	char path[96];
-	int other;
-
-	snprintf(path, sizeof(path), "cpu%d/topology/thread_siblings_list", cpu);
-	for (other = 0; other < MAX_CPUS; other++)
-		if (other != cpu && cpu_in(other, path))
-			return other;
-	return -1;
-}
-
 static bool core_scheduling(void)
 {
 	unsigned long cookie;

@@ -315,13 +315,14 @@ static int set_policy(pid_t pid, int policy, int prio)
 	return sched_setscheduler(pid, policy, &param);
 }
 
-/* A change of class is a dequeue and an enqueue: the wait begins anew. */
+/* A thread that waits keeps its place when its class changes. */
 TEST_F_TIMEOUT(stall, setscheduler_while_starving, PATIENCE)
 {
+	long long threshold_ns = 100000000, waited_ns;
 	int fd, pid, i;
 	struct hog *hog;
 
-	set("stall_monitor_threshold_us", 100000);
+	set("stall_monitor_threshold_us", threshold_ns / 1000);
 	fd = kthread_start(self->cpu, "other", 0, "bound");
 	ASSERT_LE(0, fd);
 	pid = kthread_get(fd, "pid");
@@ -338,6 +339,11 @@ TEST_F_TIMEOUT(stall, setscheduler_while_starving, PATIENCE)
 	ASSERT_EQ(0, kthread_command(fd, "wait"));
 	EXPECT_TRUE(hog_running(hog));
 	EXPECT_EQ(SCHED_FIFO, sched_getscheduler(pid));
+	waited_ns = kthread_get(fd, "first_ns") - kthread_get(fd, "woken_ns");
+	EXPECT_LE(threshold_ns, waited_ns);
+	/* Had it begun anew with each change, it would be 40 ms more. */
+	if (lab_exact_time())
+		EXPECT_GE(threshold_ns + 20000000, waited_ns);
 }
 
 TEST_F_TIMEOUT(stall, setscheduler_while_boosted, PATIENCE)
@@ -393,6 +399,34 @@ static int move(pid_t pid, int cpu)
 	return sched_setaffinity(pid, sizeof(set), &set);
 }
 
+/* Bound to no CPU, but all that it may run on are taken. */
+TEST_F_TIMEOUT(stall, wider_than_a_cpu, PATIENCE)
+{
+	int cpus[MAX_CPUS], n = lab_cpus(cpus), fd, pid, i;
+	struct hog *hogs[2];
+	cpu_set_t set;
+
+	if (n < 2)
+		SKIP(return, "needs three CPUs");
+	fd = kthread_start(cpus[0], "other", 0, "movable");
+	ASSERT_LE(0, fd);
+	pid = kthread_get(fd, "pid");
+	CPU_ZERO(&set);
+	CPU_SET(cpus[0], &set);
+	CPU_SET(cpus[1], &set);
+	ASSERT_EQ(0, sched_setaffinity(pid, sizeof(set), &set));
+	for (i = 0; i < 2; i++) {
+		hogs[i] = hog_start(cpus[i]);
+		ASSERT_NE(NULL, hogs[i]);
+	}
+	ASSERT_EQ(0, kthread_burn(fd, 100));
+	ASSERT_EQ(0, kthread_command(fd, "wait"));
+	for (i = 0; i < 2; i++)
+		EXPECT_TRUE(hog_running(hogs[i]));
+	ASSERT_EQ(0, sched_getaffinity(pid, sizeof(set), &set));
+	EXPECT_EQ(2, CPU_COUNT(&set));
+}
+
 TEST_F_TIMEOUT(stall, moved_while_starving, PATIENCE)
 {
 	struct hog *hog;
@@ -416,7 +450,6 @@ TEST_F_TIMEOUT(stall, moved_while_starving, PATIENCE)
 	EXPECT_TRUE(hog_running(hog));
 }
 
-/* The affinity of one that is watched may grow: it is watched no more. */
 TEST_F_TIMEOUT(stall, moved_while_boosted, PATIENCE)
 {
 	static struct event events[MAX_EVENTS];

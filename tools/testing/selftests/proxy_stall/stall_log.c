@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the log says when starving goes on, with help and without, and when it is
+ * silenced. Takes minutes: a hog in virtual time would take hours.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fixture.h"
+
+static struct hog *long_hog(int cpu, unsigned int seconds)
+{
+	struct hog_plan plan = { .cpu = cpu, .prio = HOG_PRIO, .ms = seconds * 1000 };
+
+	printf("# expect-console: stall_monitor: CPU\n");
+	/* Nothing is left out because of what was before. */
+	sleep_us(61000000);
+	log_lines("stall_monitor: ", NULL, 0);
+	return hog_start_plan(&plan);
+}
+
+/* Anywhere in the log, also where log_lines() has read */
+static bool log_has(const char *text)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	bool found = false;
+	char record[1024];
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	while (!found && ((n = read(fd, record, sizeof(record) - 1)) > 0 || errno == EPIPE)) {
+		record[n > 0 ? n : 0] = '\0';
+		found = strstr(record, text);
+	}
+	close(fd);
+	return found;
+}
+
+static int starve(int cpu)
+{
+	int fd = kthread_start(cpu, "other", 0, "bound");
+
+	return fd < 0 || kthread_burn(fd, FOREVER_US) ? -1 : fd;
+}
+
+/* Said once, with the thread's stack */
+TEST_F_TIMEOUT(stall, beyond_help, PATIENCE)
+{
+	char line[1024] = "", want[64];
+	struct hog *hog;
+	int fd;
+
+	hog = long_hog(self->cpu, 20);
+	ASSERT_NE(NULL, hog);
+	fd = starve(self->cpu);
+	ASSERT_LE(0, fd);
+	sleep_us(5000000);
+	EXPECT_EQ(0, log_lines("does not sleep", NULL, 0));
+	EXPECT_TRUE(wait_until(10000, log_lines("does not sleep", line, sizeof(line))));
+	TH_LOG("%s", line);
+	EXPECT_TRUE(hog_running(hog));
+	snprintf(want, sizeof(want), "CPU%d: stall_test/%d (pid %lld) was helped for 10 s",
+		 self->cpu, self->cpu, kthread_get(fd, "pid"));
+	EXPECT_NE(NULL, strstr(line, want));
+	/* The stack came with it. */
+	snprintf(want, sizeof(want), "task:stall_test/%d", self->cpu);
+	EXPECT_TRUE(wait_until(1000, log_has(want)));
+	sleep_us(2000000);
+	EXPECT_EQ(0, log_lines("does not sleep", NULL, 0));
+	EXPECT_TRUE(hog_running(hog));
+	hog_stop(hog);
+}
+
+/* A line a minute, which counts the others */
+TEST_F_TIMEOUT(stall, said_again, PATIENCE)
+{
+	char line[1024] = "", want[64];
+	long long suppressed;
+	struct hog *hog;
+	int fds[2], i;
+
+	ASSERT_EQ(0, set("stall_monitor", 2));
+	suppressed = stat_of(self->cpu, "reports_suppressed");
+	hog = long_hog(self->cpu, 75);
+	ASSERT_NE(NULL, hog);
+	for (i = 0; i < 2; i++) {
+		fds[i] = starve(self->cpu);
+		ASSERT_LE(0, fds[i]);
+		sleep_us(1000000);
+	}
+	snprintf(want, sizeof(want), "CPU%d: stall_test/%d (pid %lld) ", self->cpu,
+		 self->cpu, kthread_get(fds[0], "pid"));
+	EXPECT_EQ(1, log_lines("stall_monitor: ", line, sizeof(line)));
+	EXPECT_NE(NULL, strstr(line, want));
+	EXPECT_NE(NULL, strstr(line, " waited "));
+	EXPECT_EQ(suppressed + 1, stat_of(self->cpu, "reports_suppressed"));
+	sleep_us(50000000);
+	EXPECT_EQ(0, log_lines("stall_monitor: ", NULL, 0));
+	EXPECT_TRUE(wait_until(15000, log_lines("stall_monitor: ", line, sizeof(line))));
+	TH_LOG("%s", line);
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_NE(NULL, strstr(line, want));
+	EXPECT_NE(NULL, strstr(line, " still waits, after 6"));
+	EXPECT_NE(NULL, strstr(line, "; 1 others wait there; 1 stalls before were not told of"));
+	hog_stop(hog);
+}
+
+TEST_F_TIMEOUT(stall, silence, PATIENCE)
+{
+	long long detected = stat_of(self->cpu, "detected");
+	struct hog *hog;
+
+	ASSERT_EQ(0, set("stall_monitor_log", 0));
+	hog = long_hog(self->cpu, 15);
+	ASSERT_NE(NULL, hog);
+	ASSERT_LE(0, starve(self->cpu));
+	sleep_us(13000000);
+	EXPECT_LT(detected, stat_of(self->cpu, "detected"));
+	EXPECT_EQ(0, log_lines("stall_monitor: ", NULL, 0));
+	EXPECT_TRUE(hog_running(hog));
+	hog_stop(hog);
+}
+
+TEST_HARNESS_MAIN
