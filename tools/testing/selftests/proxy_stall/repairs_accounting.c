@@ -353,7 +353,7 @@ TEST_F_TIMEOUT(accounting, fair_server_above_a_donor, PATIENCE)
 		TH_LOG("starved for %llu us", (fair->end_ns - start) / 1000);
 	/* It may have to wait for runtime to die. */
 	kill(owner->pid, SIGKILL);
-	EXPECT_TRUE(wait_until(2000, was_killed(owner)));
+	EXPECT_TRUE(wait_until(10000, was_killed(owner)));
 	EXPECT_TRUE(survives(donor));
 	EXPECT_EQ(0, set_fair_server(cpu, "runtime", 0));
 	EXPECT_EQ(0, set_fair_server(cpu, "period", 1000 * MS));
