@@ -112,7 +112,7 @@ fixed_git() {
 	GIT_COMMITTER_DATE='2026-01-01T00:00:00Z' plain_git "$@"
 }
 
-# the series: patch files in order; none is fine
+# the patch files of all series, in order; none is fine
 series() {
 	find "$top/patches" -name '[0-9]*.patch' ! -name '0000-*' 2>/dev/null | sort
 }
@@ -200,7 +200,7 @@ apply_series() {
 			-c commit.gpgsign=false am -q --committer-date-is-author-date \
 			"$p" >>"$log" 2>&1 || {
 			grep -E '^(error|fatal)' "$log" >&2 || cat "$log" >&2
-			die "$(basename "$p") does not apply to $(plain_git "$linux" config proxystall.origin || echo the base): the series is for Linux 7.3.y as base/kernel.conf records it; build/linux is as it was (log: $log)"
+			die "${p#"$top"/} does not apply to $(plain_git "$linux" config proxystall.origin || echo the base): the series is for Linux 7.3.y as base/kernel.conf records it; build/linux is as it was (log: $log)"
 		}
 	done
 	new=$(plain_git "$tree_tmp" rev-parse HEAD)
