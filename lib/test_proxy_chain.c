@@ -34,6 +34,7 @@
  *   kqueue W CPU, kflush W, kcancel W, kflushall CPU
  *			a kthread_worker on that CPU
  *   burn US		CPU time; a fatal signal ends it
+ *   burnoff US		with interrupts disabled
  *   sleep US, nap US	uninterruptible, killable
  *   mark N, wait N, clear
  *
@@ -71,7 +72,7 @@ enum step_kind {
 	QUEUE, DQUEUE, FLUSH, DFLUSH, CANCEL, DCANCEL,
 	FLUSHWQ, DRAIN, DESTROYWQ,
 	KQUEUE, KFLUSH, KCANCEL, KFLUSHALL,
-	BURN, SLEEP, NAP, MARK, WAIT, CLEAR,
+	BURN, BURNOFF, SLEEP, NAP, MARK, WAIT, CLEAR,
 };
 
 /*
@@ -104,6 +105,7 @@ static const struct step_name {
 	[KCANCEL]	= { "kcancel", "o" },
 	[KFLUSHALL]	= { "kflushall", "c" },
 	[BURN]		= { "burn", "t", true },
+	[BURNOFF]	= { "burnoff", "t", true },
 	[SLEEP]		= { "sleep", "t" },
 	[NAP]		= { "nap", "t" },
 	[MARK]		= { "mark", "o", true },
@@ -449,6 +451,14 @@ static int burn(u32 us)
 	return 0;
 }
 
+static int burn_off(u32 us)
+{
+	guard(irqsave)();
+	while (us--)
+		udelay(1);
+	return 0;
+}
+
 static int wait_mark(int n)
 {
 	/* Pairs with set_mark(). */
@@ -688,6 +698,8 @@ static int run_step(struct run *run, const struct step *step)
 		return 0;
 	case BURN:
 		return burn(arg[0]);
+	case BURNOFF:
+		return burn_off(arg[0]);
 	case SLEEP:
 		return sleep_us(arg[0], TASK_UNINTERRUPTIBLE);
 	case NAP:

@@ -29,6 +29,9 @@
  * it.  The work ROUNDS times (once) uses BURN us of CPU time and then sleeps SLEEP
  * us.  Reads tell how that went.
  *
+ * flood: a write of "CPU BURN" starts a tasklet on the CPU that uses BURN us of CPU
+ * time and schedules itself again, until the file is closed.  Reads tell how often.
+ *
  * Closing a file stops what it started.  That, like "stop" and the flush, waits
  * for as long as the kthread starves: whoever starves it has to end by itself.
  */
@@ -36,6 +39,7 @@
 #include <linux/debugfs.h>
 #include <linux/delay.h>
 #include <linux/fs.h>
+#include <linux/interrupt.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/list.h>
@@ -43,6 +47,7 @@
 #include <linux/mutex.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
@@ -91,6 +96,14 @@ struct stall_work {
 	u32			sleep_us;
 	pid_t			pid;
 	struct report		report;
+};
+
+struct stall_flood {
+	struct tasklet_struct	tasklet;
+	struct mutex		lock;	/* serializes the writes */
+	u32			burn_us;
+	u32			runs;
+	bool			stop;
 };
 
 static DEFINE_MUTEX(contended);
@@ -495,6 +508,91 @@ static const struct file_operations work_fops = {
 	.release	= work_release,
 };
 
+static void flood_tasklet(struct tasklet_struct *tasklet)
+{
+	struct stall_flood *f = from_tasklet(f, tasklet, tasklet);
+
+	burn(f->burn_us);
+	WRITE_ONCE(f->runs, f->runs + 1);
+	if (!READ_ONCE(f->stop))
+		tasklet_schedule(tasklet);
+}
+
+static void flood_begin(void *info)
+{
+	tasklet_schedule(info);
+}
+
+static int flood_start(struct stall_flood *f, const char *args)
+{
+	u32 burn_us;
+	int cpu;
+
+	if (sscanf(args, "%d %u", &cpu, &burn_us) != 2 || cpu < 0 || cpu >= nr_cpu_ids ||
+	    burn_us > USEC_PER_MSEC)
+		return -EINVAL;
+	if (f->burn_us)
+		return -EBUSY;
+	f->burn_us = burn_us ?: 1;
+	return smp_call_function_single(cpu, flood_begin, &f->tasklet, true);
+}
+
+static ssize_t flood_write(struct file *file, const char __user *user,
+			   size_t len, loff_t *pos)
+{
+	struct stall_flood *f = file->private_data;
+	char args[80];
+	int err;
+
+	err = get_command(args, sizeof(args), user, len);
+	if (err)
+		return err;
+	scoped_cond_guard(mutex_intr, return -ERESTARTSYS, &f->lock)
+		err = flood_start(f, args);
+	return err ?: len;
+}
+
+static ssize_t flood_read(struct file *file, char __user *user, size_t len,
+			  loff_t *pos)
+{
+	struct stall_flood *f = file->private_data;
+	char buf[32];
+	int n;
+
+	n = scnprintf(buf, sizeof(buf), "runs: %u\n", READ_ONCE(f->runs));
+	return simple_read_from_buffer(user, len, pos, buf, n);
+}
+
+static int flood_open(struct inode *inode, struct file *file)
+{
+	struct stall_flood *f = kzalloc(sizeof(*f), GFP_KERNEL);
+
+	if (!f)
+		return -ENOMEM;
+	mutex_init(&f->lock);
+	tasklet_setup(&f->tasklet, flood_tasklet);
+	file->private_data = f;
+	return 0;
+}
+
+static int flood_release(struct inode *inode, struct file *file)
+{
+	struct stall_flood *f = file->private_data;
+
+	WRITE_ONCE(f->stop, true);
+	tasklet_kill(&f->tasklet);
+	kfree(f);
+	return 0;
+}
+
+static const struct file_operations flood_fops = {
+	.owner		= THIS_MODULE,
+	.open		= flood_open,
+	.read		= flood_read,
+	.write		= flood_write,
+	.release	= flood_release,
+};
+
 static int __init test_proxy_stall_init(void)
 {
 	stall_wq = alloc_workqueue("test_proxy_stall", WQ_PERCPU, 0);
@@ -503,6 +601,7 @@ static int __init test_proxy_stall_init(void)
 	stall_dir = debugfs_create_dir("test_proxy_stall", NULL);
 	debugfs_create_file("kthread", 0600, stall_dir, NULL, &thread_fops);
 	debugfs_create_file("work", 0600, stall_dir, NULL, &work_fops);
+	debugfs_create_file("flood", 0600, stall_dir, NULL, &flood_fops);
 	return 0;
 }
 

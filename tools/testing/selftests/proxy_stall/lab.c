@@ -837,6 +837,22 @@ int work_flush_rounds(int cpu, unsigned int burn_us, unsigned int rounds,
 	return ret;
 }
 
+int flood_start(int cpu, unsigned int burn_us)
+{
+	char command[40];
+	int fd, err;
+
+	fd = open(DEBUGFS MODULE "/flood", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	snprintf(command, sizeof(command), "%d %u", cpu, burn_us);
+	err = kthread_command(fd, command);
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
+}
+
 int work_flush(int cpu, unsigned int burn_us)
 {
 	return work_flush_rounds(cpu, burn_us, 1, 0);

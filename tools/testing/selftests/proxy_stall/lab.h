@@ -146,6 +146,9 @@ int kthread_command(int fd, const char *command);
 long long kthread_get(int fd, const char *key);
 int module_unload(void);
 
+/* Softirqs of burn_us without end, until the file is closed; kthread_get(fd, "runs") */
+int flood_start(int cpu, unsigned int burn_us);
+
 /* Queues a work on the CPU and flushes it; its worker's pid, or an error. */
 int work_flush(int cpu, unsigned int burn_us);
 /* The work sleeps for sleep_us after each of so many rounds. */

@@ -323,6 +323,41 @@ static int marked_cpu(void)
 }
 
 /*
+ * A deadline task that is throttled stays on the runqueue of a CPU that goes
+ * offline. Who wants its mutex must not follow it there.
+ */
+TEST_F_TIMEOUT(accounting, owner_is_throttled_on_an_offline_cpu, PATIENCE)
+{
+	struct actor_plan plan = { .policy = SCHED_OTHER, .cpu = -1 };
+	struct actor *owner, *donor;
+	char path[60];
+	int cpu;
+
+	owner = actor_start(&plan, act_exhausted, NULL);
+	ASSERT_NE(NULL, owner);
+	if (wait_until(20, peek(owner->done)))
+		SKIP(return, "no deadline task: %d", owner->result);
+	ASSERT_TRUE(marked(0));
+	cpu = marked_cpu();
+	ASSERT_GT(cpu, 0);
+	/* It runs for 2 of 500 ms. */
+	sleep_us(5000);
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", cpu);
+	if (put(path, "0\n"))
+		SKIP(return, "CPU %d cannot go offline", cpu);
+	log_lines("offline CPU", NULL, 0);
+	donor = chain_start(SCHED_FIFO, W_PRIO, 0, "lockk 0; unlock 0");
+	ASSERT_NE(NULL, donor);
+	EXPECT_TRUE(blocks(donor));
+	EXPECT_FALSE(peek(owner->done));
+	EXPECT_EQ(0, put(path, "1\n"));
+	EXPECT_EQ(0, log_lines("offline CPU", NULL, 0));
+	kill(owner->pid, SIGKILL);
+	EXPECT_TRUE(wait_until(10000, was_killed(owner)));
+	EXPECT_TRUE(survives(donor));
+}
+
+/*
  * The fair server becomes ready while an owner without runtime of its own, and
  * with a deadline that has passed, runs with the context of a SCHED_FIFO task.
  */

@@ -95,6 +95,47 @@ TEST_F_TIMEOUT(walk, donor_is_moved_while_it_donates, PATIENCE)
 	EXPECT_EQ(self->cpu - 1, chain_mark_cpu(2));
 }
 
+/* The CPU that a task ran on last, even if it is dead */
+static int last_cpu(pid_t pid)
+{
+	char path[40], buf[512], *s;
+	int cpu = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (get(path, buf, sizeof(buf)) <= 0)
+		return -1;
+	s = strrchr(buf, ')');
+	if (s)
+		sscanf(s, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d "
+		       "%*d %*d %*d %*d %*u %*u %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u "
+		       "%*u %*u %*u %*u %*d %d", &cpu);
+	return cpu;
+}
+
+/* Nor must one that was woken, and has still to get its CPU from the owner. */
+TEST_F_TIMEOUT(walk, donor_is_moved_when_it_was_woken, PATIENCE)
+{
+	struct actor *owner, *donor;
+	cpu_set_t set;
+
+	owner = chain_start(SCHED_OTHER, 0, W_CPU,
+			    "lock 0; mark 1; burn 20000; mark 2; burnoff 30000; mark 3; unlock 0");
+	ASSERT_NE(NULL, owner);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	donor = chain_start(SCHED_FIFO, W_PRIO, W_CPU, "lockk 0");
+	ASSERT_NE(NULL, donor);
+	ASSERT_TRUE(blocks(donor));
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(2)));
+	ASSERT_EQ(0, kill(donor->pid, SIGKILL));
+	ASSERT_FALSE(chain_mark_ns(3));
+	CPU_ZERO(&set);
+	CPU_SET(self->cpu - 1, &set);
+	ASSERT_NE(self->cpu - 1, W_CPU);
+	ASSERT_EQ(0, sched_setaffinity(donor->pid, sizeof(set), &set));
+	EXPECT_TRUE(wait_until(400, task_state(donor->pid) == 'Z'));
+	EXPECT_EQ(self->cpu - 1, last_cpu(donor->pid));
+}
+
 /* The tick of a tickless CPU is served by another one, once a second. */
 TEST_F_TIMEOUT(walk, remote_tick_meets_a_donor, PATIENCE)
 {

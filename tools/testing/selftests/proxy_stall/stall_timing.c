@@ -564,6 +564,41 @@ TEST_F_TIMEOUT(timing, share_of_a_second, PATIENCE)
 		EXPECT_EQ(0, kthread_command(fds[i], "stop"));
 }
 
+/* Softirqs that never end: ksoftirqd has its share until they do, and no more. */
+TEST_F_TIMEOUT(timing, flooded_ksoftirqd, PATIENCE)
+{
+	long long lost = 0, longest = 0, runs;
+	struct hog *hog;
+	int fd, i;
+
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	fd = flood_start(self->cpu, 20);
+	ASSERT_LE(0, fd);
+	/* The first ones run in the interrupt, then it is ksoftirqd's. */
+	sleep_us(200000);
+	runs = kthread_get(fd, "runs");
+	hog_reset(hog);
+	sleep_us(1000000);
+	runs = kthread_get(fd, "runs") - runs;
+	for (i = 0; i < (int)peek(hog->nr_gaps); i++) {
+		if (hog->gaps[i].ns > 10 * US)
+			lost += hog->gaps[i].ns;
+		if ((long long)hog->gaps[i].ns > longest)
+			longest = hog->gaps[i].ns;
+	}
+	EXPECT_TRUE(hog_running(hog));
+	TH_LOG("%lld of 20 us in a second, the hog lost %lld ns, at most %lld in one piece",
+	       runs, lost, longest);
+	/* Ten of them are one section without preemption. */
+	EXPECT_GE(200 * US + 100 * US, longest);
+	EXPECT_LE(30 * MS, lost);
+	EXPECT_GE(40 * MS + 400 * US, lost);
+	EXPECT_LE(1000, runs);
+	close(fd);
+	EXPECT_TRUE(hog_running(hog));
+}
+
 /* No piece is longer than a turn. */
 TEST_F_TIMEOUT(timing, runtime_longer_than_the_duration, PATIENCE)
 {
