@@ -35,6 +35,9 @@
  *			a kthread_worker on that CPU
  *   burn US		CPU time; a fatal signal ends it
  *   burnoff US		with interrupts disabled
+ *   waitlock M US	holding the mutex's wait_lock besides
+ *   nomig, mig		migrate_disable(), migrate_enable()
+ *   rcutasks		synchronize_rcu_tasks()
  *   sleep US, nap US	uninterruptible, killable
  *   mark N, wait N, clear
  *
@@ -50,6 +53,7 @@
 #include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -72,7 +76,7 @@ enum step_kind {
 	QUEUE, DQUEUE, FLUSH, DFLUSH, CANCEL, DCANCEL,
 	FLUSHWQ, DRAIN, DESTROYWQ,
 	KQUEUE, KFLUSH, KCANCEL, KFLUSHALL,
-	BURN, BURNOFF, SLEEP, NAP, MARK, WAIT, CLEAR,
+	BURN, BURNOFF, WAITLOCK, NOMIG, MIG, RCUTASKS, SLEEP, NAP, MARK, WAIT, CLEAR,
 };
 
 /*
@@ -106,6 +110,10 @@ static const struct step_name {
 	[KFLUSHALL]	= { "kflushall", "c" },
 	[BURN]		= { "burn", "t", true },
 	[BURNOFF]	= { "burnoff", "t", true },
+	[WAITLOCK]	= { "waitlock", "ot" },
+	[NOMIG]		= { "nomig", "" },
+	[MIG]		= { "mig", "" },
+	[RCUTASKS]	= { "rcutasks", "" },
 	[SLEEP]		= { "sleep", "t" },
 	[NAP]		= { "nap", "t" },
 	[MARK]		= { "mark", "o", true },
@@ -131,6 +139,7 @@ struct run {
 	DECLARE_BITMAP(held, NR_OBJECTS);	/* mutexes */
 	struct ww_acquire_ctx	ww_ctx;
 	int			ww[2];		/* ww_mutexes, or -1 */
+	bool			nomig;
 };
 
 struct chain_work {
@@ -459,6 +468,26 @@ static int burn_off(u32 us)
 	return 0;
 }
 
+static int hold_wait_lock(int n, u32 us)
+{
+#ifndef CONFIG_PREEMPT_RT
+	guard(raw_spinlock_irqsave)(&mutexes[n].wait_lock);
+#endif
+	return burn_off(us);
+}
+
+static int set_nomig(struct run *run, bool nomig)
+{
+	if (run->nomig == nomig)
+		return -EINVAL;
+	run->nomig = nomig;
+	if (nomig)
+		migrate_disable();
+	else
+		migrate_enable();
+	return 0;
+}
+
 static int wait_mark(int n)
 {
 	/* Pairs with set_mark(). */
@@ -700,6 +729,14 @@ static int run_step(struct run *run, const struct step *step)
 		return burn(arg[0]);
 	case BURNOFF:
 		return burn_off(arg[0]);
+	case WAITLOCK:
+		return hold_wait_lock(arg[0], arg[1]);
+	case NOMIG:
+	case MIG:
+		return set_nomig(run, step->kind == NOMIG);
+	case RCUTASKS:
+		synchronize_rcu_tasks();
+		return 0;
 	case SLEEP:
 		return sleep_us(arg[0], TASK_UNINTERRUPTIBLE);
 	case NAP:
@@ -729,6 +766,8 @@ static int run_script(const struct script *s)
 	for (n = NR_OBJECTS - 1; n >= 0; n--)
 		if (test_bit(n, run.held))
 			unlock_one(&run, n);
+	if (run.nomig)
+		set_nomig(&run, false);
 	atomic_dec(&nr_scripts);
 	return err;
 }

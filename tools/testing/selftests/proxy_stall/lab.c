@@ -403,7 +403,7 @@ static const char *cannot_stall(void)
 	return NULL;
 }
 
-static bool proxy_exec_is_off(void)
+bool proxy_exec_is_off(void)
 {
 	char cmdline[2048];
 

@@ -51,6 +51,7 @@ const char *chain_enter(void);
 
 /* And for tests of what the series repairs, with proxy execution or without. */
 const char *repairs_enter(void);
+bool proxy_exec_is_off(void);
 
 /* Long enough for the CPUs to be not warm any more */
 void cool_down(void);

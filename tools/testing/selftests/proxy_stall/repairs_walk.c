@@ -6,9 +6,23 @@
  */
 #define _GNU_SOURCE
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "chain_fixture.h"
+
+static int allow(const struct actor *actor, int cpu, int other)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	CPU_SET(other, &set);
+	return sched_setaffinity(actor->pid, sizeof(set), &set);
+}
 
 FIXTURE(walk) {
 	int cpu;
@@ -134,6 +148,174 @@ TEST_F_TIMEOUT(walk, donor_is_moved_when_it_was_woken, PATIENCE)
 	ASSERT_EQ(0, sched_setaffinity(donor->pid, sizeof(set), &set));
 	EXPECT_TRUE(wait_until(400, task_state(donor->pid) == 'Z'));
 	EXPECT_EQ(self->cpu - 1, last_cpu(donor->pid));
+}
+
+/* A donor that has been preempted is woken: it goes where it can run. */
+TEST_F_TIMEOUT(walk, donor_is_woken_behind_a_stronger_one, PATIENCE)
+{
+	struct actor *owner, *donor, *stronger;
+	__u64 killed_ns;
+
+	/* It cannot get to this CPU any more when the donor donates. */
+	stronger = chain_start(SCHED_FIFO, W_PRIO + 1, W_CPU, "wait 2; mark 3; burn 300000");
+	ASSERT_NE(NULL, stronger);
+	owner = chain_start(SCHED_OTHER, 0, W_CPU, "lock 0; mark 1; burn 100000; unlock 0");
+	ASSERT_NE(NULL, owner);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	donor = chain_start(SCHED_FIFO, W_PRIO, W_CPU, "lockk 0");
+	ASSERT_NE(NULL, donor);
+	ASSERT_TRUE(blocks(donor));
+	ASSERT_EQ(0, allow(donor, W_CPU, self->cpu - 1));
+	ASSERT_EQ(0, chain_run("mark 2"));
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(3)));
+	ASSERT_TRUE(actor_blocked(donor));
+	killed_ns = now_ns();
+	ASSERT_EQ(0, kill(donor->pid, SIGKILL));
+	EXPECT_TRUE(wait_until(200, task_state(donor->pid) == 'Z'));
+	EXPECT_TRUE(in_time(killed_ns, now_ns(), AT_ONCE_US));
+	EXPECT_FALSE(peek(stronger->done));
+}
+
+/* An owner that was lent to competes for a CPU again when that is over. */
+TEST_F_TIMEOUT(walk, owner_is_moved_while_it_is_lent_to, PATIENCE)
+{
+	struct actor *owner, *donor;
+
+	donor = chain_start(SCHED_FIFO, W_PRIO, W_CPU,
+			    "wait 4; lock 0; mark 2; burn 200000; unlock 0");
+	ASSERT_NE(NULL, donor);
+	owner = chain_start(SCHED_FIFO, 10, W_CPU, "lock 0; mark 1; burn 50000; unlock 0; mark 3");
+	ASSERT_NE(NULL, owner);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	ASSERT_EQ(0, chain_run("mark 4"));
+	ASSERT_TRUE(blocks(donor));
+	/* The owner runs again. */
+	sleep_us(2000);
+	ASSERT_EQ(0, allow(owner, W_CPU, self->cpu - 1));
+	ASSERT_FALSE(chain_mark_ns(2));
+	EXPECT_TRUE(ends(owner));
+	EXPECT_FALSE(peek(donor->done));
+	/* It may be on its way before the donor is. */
+	EXPECT_TRUE(in_time(chain_mark_ns(4), chain_mark_ns(3), 50000 + AT_ONCE_US));
+	EXPECT_EQ(self->cpu - 1, chain_mark_cpu(3));
+	EXPECT_TRUE(ends(donor));
+}
+
+static void ignore_signal(int nr)
+{
+	(void)nr;
+}
+
+/* It is signalled by its own CPU after it has said what it is blocked on. */
+static int act_signalled(void *data)
+{
+	struct sigaction action = { .sa_handler = ignore_signal };
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+	struct itimerspec at = { .it_value.tv_nsec = 10000000 };
+	timer_t timer;
+
+	(void)data;
+	sigaction(SIGUSR1, &action, NULL);
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer))
+		return -1;
+	chain_run("wait 3");
+	timer_settime(timer, 0, &at, NULL);
+	return chain_run("lock 0; mark 4; unlock 0");
+}
+
+/* A signal that wakes nobody does not end the lending. */
+TEST_F_TIMEOUT(walk, signal_wakes_nobody, PATIENCE)
+{
+	struct actor_plan plan = { .policy = SCHED_FIFO, .prio = W_PRIO, .cpu = W_CPU };
+	struct actor *owner, *donor, *holder, *weaker;
+
+	if (proxy_exec_is_off())
+		SKIP(return, "nobody lends");
+	owner = chain_start(SCHED_OTHER, 0, W_CPU, "lock 0; mark 1; burn 100000; unlock 0");
+	ASSERT_NE(NULL, owner);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	donor = actor_start(&plan, act_signalled, NULL);
+	ASSERT_NE(NULL, donor);
+	/* The donor waits for it with interrupts disabled, its timer expires. */
+	holder = chain_start(SCHED_OTHER, 0, self->cpu - 1, "mark 3; waitlock 0 20000");
+	ASSERT_NE(NULL, holder);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(3)));
+	weaker = chain_start(SCHED_FIFO, W_PRIO - 1, W_CPU, "burn 500000");
+	ASSERT_NE(NULL, weaker);
+	EXPECT_TRUE(ends(donor));
+	EXPECT_FALSE(peek(weaker->done));
+}
+
+/* A donor that may not migrate yet: who changes its affinity waits. */
+TEST_F_TIMEOUT(walk, donor_may_not_migrate, PATIENCE)
+{
+	struct actor *owner, *donor;
+
+	log_lines("WARNING:", NULL, 0);
+	owner = chain_start(SCHED_OTHER, 0, W_CPU, "lock 0; mark 1; burn 50000; unlock 0");
+	ASSERT_NE(NULL, owner);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	donor = chain_start(SCHED_FIFO, W_PRIO, W_CPU, "nomig; lock 0; unlock 0; mig; mark 2");
+	ASSERT_NE(NULL, donor);
+	ASSERT_TRUE(blocks(donor));
+	ASSERT_EQ(0, allow(donor, self->cpu - 1, self->cpu - 1));
+	EXPECT_TRUE(ends(donor));
+	EXPECT_EQ(self->cpu - 1, chain_mark_cpu(2));
+	EXPECT_EQ(0, log_lines("WARNING:", NULL, 0));
+}
+
+/* What /proc tells of a task that waits for a mutex, and that it tells it at once */
+TEST_F_TIMEOUT(walk, donor_in_proc, PATIENCE)
+{
+	struct actor *owner, *donor;
+	char path[40], buf[256];
+	__u64 start;
+
+	owner = chain_start(SCHED_OTHER, 0, W_CPU, "lock 0; mark 1; burn 100000; unlock 0");
+	ASSERT_NE(NULL, owner);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	donor = chain_start(SCHED_FIFO, W_PRIO, W_CPU, "lock 0; unlock 0");
+	ASSERT_NE(NULL, donor);
+	ASSERT_TRUE(blocks(donor));
+	start = now_ns();
+	snprintf(path, sizeof(path), "/proc/%d/wchan", donor->pid);
+	ASSERT_LT(0, get(path, buf, sizeof(buf)));
+	EXPECT_STRNE("0", buf);
+	snprintf(path, sizeof(path), "/proc/%d/syscall", donor->pid);
+	ASSERT_LT(0, get(path, buf, sizeof(buf)));
+	EXPECT_NE(0, strncmp(buf, "running", 7));
+	EXPECT_TRUE(in_time(start, now_ns(), 20000));
+	EXPECT_FALSE(peek(owner->done));
+	EXPECT_TRUE(ends(donor));
+}
+
+/* A donor behind a hog has slept, as far as RCU tasks are concerned. */
+TEST_F_TIMEOUT(walk, rcu_tasks, PATIENCE)
+{
+	struct hog_plan plan = {
+		.cpu = self->cpu, .prio = W_PRIO + 1, .ms = HOG_MS,
+		.run_us = 1000, .sleep_us = 100000, .naps = 1,
+	};
+	struct actor *owner, *donor;
+	struct hog *hog;
+
+	if (!cpu_in(self->cpu, "nohz_full"))
+		SKIP(return, "kernel threads of CPU %d are held up, too", self->cpu);
+	/* It cannot get to this CPU any more when the donor donates. */
+	hog = hog_start_plan(&plan);
+	ASSERT_NE(NULL, hog);
+	owner = chain_start(SCHED_OTHER, 0, self->cpu,
+			    "lock 0; mark 1; burn 200000; rcutasks; unlock 0");
+	ASSERT_NE(NULL, owner);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	donor = chain_start(SCHED_FIFO, W_PRIO, self->cpu, "lock 0; unlock 0");
+	ASSERT_NE(NULL, donor);
+	ASSERT_TRUE(blocks(donor));
+	sleep_us(150000);
+	ASSERT_EQ(0, allow(owner, self->cpu - 1, self->cpu - 1));
+	EXPECT_TRUE(actor_wait(owner, 2000));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(ends(donor));
 }
 
 /* The tick of a tickless CPU is served by another one, once a second. */
