@@ -269,8 +269,7 @@ TEST_F_TIMEOUT(clocks, advance_with_a_lent_context, PATIENCE)
 #define SCHED_DEADLINE	6
 #endif
 
-/* A SCHED_DEADLINE task that soon has used up what it may run */
-static int act_exhausted(void *data)
+static int set_deadline(pid_t pid, long long runtime, long long deadline, long long period)
 {
 	struct {
 		__u32 size;
@@ -284,10 +283,17 @@ static int act_exhausted(void *data)
 	} attr = {
 		.size = sizeof(attr),
 		.policy = SCHED_DEADLINE,
-		.runtime = 2 * MS,
-		.deadline = 10 * MS,
-		.period = 500 * MS,
+		.runtime = runtime,
+		.deadline = deadline,
+		.period = period,
 	};
+
+	return syscall(SYS_sched_setattr, pid, &attr, 0);
+}
+
+/* A SCHED_DEADLINE task that soon has used up what it may run */
+static int act_exhausted(void *data)
+{
 	cpu_set_t all;
 
 	(void)data;
@@ -295,7 +301,7 @@ static int act_exhausted(void *data)
 	pin(2);
 	memset(&all, 0xff, sizeof(all));
 	sched_setaffinity(0, sizeof(all), &all);
-	if (syscall(SYS_sched_setattr, 0, &attr, 0))
+	if (set_deadline(0, 2 * MS, 10 * MS, 500 * MS))
 		return -errno;
 	return chain_run("lock 0; mark 0; burn 400000; unlock 0");
 }
@@ -354,6 +360,60 @@ TEST_F_TIMEOUT(accounting, owner_is_throttled_on_an_offline_cpu, PATIENCE)
 	EXPECT_EQ(0, log_lines("offline CPU", NULL, 0));
 	kill(owner->pid, SIGKILL);
 	EXPECT_TRUE(wait_until(10000, was_killed(owner)));
+	EXPECT_TRUE(survives(donor));
+}
+
+/* The bandwidth that deadline tasks have reserved in the root domain of a CPU */
+static long long reserved(int cpu)
+{
+	char line[256];
+	long long bw = -1;
+	int at = -1;
+	FILE *f = fopen(DEBUGFS "sched/debug", "r");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		sscanf(line, "dl_rq[%d]:", &at);
+		if (at == cpu && sscanf(line, " .dl_bw->total_bw : %lld", &bw) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	return bw;
+}
+
+/* A donor becomes a deadline task while it is queued in another root domain. */
+TEST_F_TIMEOUT(accounting, deadline_in_another_root_domain, PATIENCE)
+{
+	struct sched_param other = { 0 };
+	struct actor *owner, *donor;
+	long long here, there;
+	cpu_set_t set;
+	int i;
+
+	if (!cpu_in(self->cpu, "isolated"))
+		SKIP(return, "CPU %d has no root domain of its own", self->cpu);
+	here = reserved(W_CPU);
+	there = reserved(self->cpu);
+	ASSERT_LE(0, here);
+	owner = start_owner(self->cpu, 0, "burn 100000");
+	ASSERT_NE(NULL, owner);
+	donor = chain_start(SCHED_FIFO, W_PRIO, W_CPU, "lock 0; unlock 0; mark 2; burn 100000");
+	ASSERT_NE(NULL, donor);
+	ASSERT_TRUE(blocks(donor));
+	sleep_us(20000);
+	CPU_ZERO(&set);
+	for (i = 0; i < self->cpu; i++)
+		CPU_SET(i, &set);
+	ASSERT_EQ(0, sched_setaffinity(donor->pid, sizeof(set), &set));
+	ASSERT_EQ(0, set_deadline(donor->pid, 20 * MS, 100 * MS, 100 * MS));
+	EXPECT_LT(here, reserved(W_CPU));
+	EXPECT_EQ(there, reserved(self->cpu));
+	EXPECT_FALSE(peek(owner->done));
+	/* It leaves the class while it runs: if it slept, nobody would notice. */
+	ASSERT_TRUE(marked(2));
+	ASSERT_EQ(0, sched_setscheduler(donor->pid, SCHED_OTHER, &other));
+	EXPECT_TRUE(wait_until(1000, reserved(W_CPU) == here));
+	EXPECT_EQ(there, reserved(self->cpu));
 	EXPECT_TRUE(survives(donor));
 }
 
