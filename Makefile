@@ -11,17 +11,17 @@ export LINUX CONFIG JOBS
 
 help:
 	@echo "make demo            everything up to the demonstration: the hang, and the rescue"
-	@echo "make test            build what is needed and run every test in VMs; LIST=1 lists the VMs"
+	@echo "make test            build what is needed and run the tests in VMs (an hour); LIST=1 lists the VMs"
 	@echo "make test ONLY=VM    that VM (or several: A,B); ONLY=VM:TEST one test of it"
 	@echo
 	@echo "make tree            build/linux: the base kernel with patches/ applied"
 	@echo "make kernel          build it: build/<flavour>/bzImage"
 	@echo "make vm              boot it: a shell, or RUN='command' (CMDLINE='...' for the kernel)"
 	@echo "make export          write the commits of build/linux to patches/ and the mirror"
-	@echo "make check-series    prove that patches/ and the mirror are right"
-	@echo "make bisect-series   the same, and build after each patch"
-	@echo "make demo-debian     the same in a Debian: systemd, podman, networkd (half an hour)"
-	@echo "make bench           the measurements"
+	@echo "make check-series    prove that patches/ and the mirror are right, build after each series (10 minutes)"
+	@echo "make bisect-series   the same, and build after each patch (an hour)"
+	@echo "make demo-debian     the same in a Debian: systemd, podman, networkd (half an hour of CPU time)"
+	@echo "make bench           the measurements (a quarter of an hour, with two kernels to build)"
 	@echo "make scx             a real BPF scheduler: refused with the chain on, run with it off"
 	@echo "make deb             Debian packages of the kernel for a real machine (CONFIG=file, or Debian's amd64, cloud-amd64, rt-amd64)"
 	@echo "make deps            install what all this needs"
