@@ -73,6 +73,12 @@
  * what a switch decides. A thread that leaves the runqueue, a pause, or the CPU
  * going offline ends the boost in any state.
  *
+ * On the way from its wakeup to its boost, stall_enqueue() puts a thread on the
+ * list; stall_timer() calls stall_look(), which asks who is awaited, and makes
+ * the CPU warm when the head is due; stall_update() gives the head its turn and
+ * starts the server, as in any warm CPU; stall_server_pick() names the thread to
+ * __schedule(), and with the switch the slice begins.
+ *
  * Turns: a thread keeps its turn for the duration, if others wait; then it goes
  * to the end of the list.
  *
