@@ -372,7 +372,8 @@ static long long reserved(int cpu)
 	FILE *f = fopen(DEBUGFS "sched/debug", "r");
 
 	while (f && fgets(line, sizeof(line), f)) {
-		sscanf(line, "dl_rq[%d]:", &at);
+		if (sscanf(line, "dl_rq[%d]:", &at) == 1)
+			continue;
 		if (at == cpu && sscanf(line, " .dl_bw->total_bw : %lld", &bw) == 1)
 			break;
 	}

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -113,17 +114,16 @@ TEST_F_TIMEOUT(walk, donor_is_moved_while_it_donates, PATIENCE)
 static int last_cpu(pid_t pid)
 {
 	char path[40], buf[512], *s;
-	int cpu = -1;
+	int field;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	if (get(path, buf, sizeof(buf)) <= 0)
 		return -1;
+	/* The second field is the name, and ends there. */
 	s = strrchr(buf, ')');
-	if (s)
-		sscanf(s, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d "
-		       "%*d %*d %*d %*d %*u %*u %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u "
-		       "%*u %*u %*u %*u %*d %d", &cpu);
-	return cpu;
+	for (field = 2; s && field < 39; field++)
+		s = strchr(s + 1, ' ');
+	return s ? atoi(s) : -1;
 }
 
 /* Nor must one that was woken, and has still to get its CPU from the owner. */
