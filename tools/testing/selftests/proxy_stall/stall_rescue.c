@@ -161,7 +161,7 @@ TEST_F_TIMEOUT(stall, oldest_first, PATIENCE)
 	} kinds[] = { { "other", 19 }, { "fifo", 1 }, { "fifo", 54 } };
 	static struct event events[MAX_EVENTS];
 	/* All three have to wait before the first one's turn is over. */
-	unsigned int turn_us = lab_exact_time() ? 5000 : 100000;
+	unsigned int turn_us = HOG_MS * 1000 / 600;
 	int fds[3], pids[3], i, n, nth = 0;
 	struct hog *hog;
 
