@@ -139,6 +139,24 @@ void sleep_us(__u64 us)
 		;
 }
 
+int set_deadline(pid_t pid, struct deadline deadline)
+{
+	struct {
+		__u32 size;
+		__u32 policy;
+		__u64 flags;
+		__s32 nice;
+		__u32 priority;
+		struct deadline deadline;
+	} attr = {
+		.size = sizeof(attr),
+		.policy = 6,	/* SCHED_DEADLINE, which not every libc has */
+		.deadline = deadline,
+	};
+
+	return syscall(SYS_sched_setattr, pid, &attr, 0);
+}
+
 void pin(int cpu)
 {
 	cpu_set_t set;

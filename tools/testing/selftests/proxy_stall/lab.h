@@ -74,6 +74,15 @@ void relax(void);
 void sleep_us(__u64 us);
 void pin(int cpu);
 
+/* What sched_setattr() makes a SCHED_DEADLINE task of, in ns; as that, it returns -1. */
+struct deadline {
+	__u64 runtime;
+	__u64 deadline;
+	__u64 period;
+};
+
+int set_deadline(pid_t pid, struct deadline deadline);
+
 /* These return a negative error number if they fail. */
 int __printf(2, 3) put(const char *path, const char *fmt, ...);
 int get(const char *path, char *buf, size_t size);

@@ -593,29 +593,10 @@ TEST_F_TIMEOUT(stall, ignore_list, PATIENCE)
 
 /* Deadline bandwidth */
 
-#ifndef SCHED_DEADLINE
-#define SCHED_DEADLINE	6
-#endif
-
-struct deadline_attr {
-	__u32 size;
-	__u32 policy;
-	__u64 flags;
-	__s32 nice;
-	__u32 priority;
-	__u64 runtime;
-	__u64 deadline;
-	__u64 period;
-};
-
 /* A task that has the CPU's bandwidth, in per mille, and does not use it */
 static pid_t reserve(int cpu, unsigned int per_mille)
 {
-	struct deadline_attr attr = {
-		.size = sizeof(attr), .policy = SCHED_DEADLINE,
-		.runtime = per_mille * 100000ULL,
-		.deadline = 100000000, .period = 100000000,
-	};
+	struct deadline deadline = { per_mille * 100000ULL, 100000000, 100000000 };
 	int status, ready[2];
 	char ok = 0;
 	pid_t pid;
@@ -625,7 +606,7 @@ static pid_t reserve(int cpu, unsigned int per_mille)
 	pid = fork();
 	if (!pid) {
 		pin(cpu);
-		ok = !syscall(SYS_sched_setattr, 0, &attr, 0);
+		ok = !set_deadline(0, deadline);
 		if (write(ready[1], &ok, 1) == 1 && ok)
 			pause();
 		_exit(0);

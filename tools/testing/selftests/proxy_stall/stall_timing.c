@@ -981,21 +981,6 @@ TEST_F_TIMEOUT(timing, short_wait_leaves_no_timer, PATIENCE)
 
 /* A real deadline task */
 
-#ifndef SCHED_DEADLINE
-#define SCHED_DEADLINE	6
-#endif
-
-struct deadline_attr {
-	__u32 size;
-	__u32 policy;
-	__u64 flags;
-	__s32 nice;
-	__u32 priority;
-	__u64 runtime;
-	__u64 deadline;
-	__u64 period;
-};
-
 struct periodic {
 	bool stop;
 	bool refused;
@@ -1026,32 +1011,32 @@ static void sleep_until(__u64 ns)
 }
 
 /* A job a period, of two thirds of the runtime; done by the deadline? */
-static void deadline_task(struct periodic *p, int cpu, const struct deadline_attr *attr)
+static void deadline_task(struct periodic *p, int cpu, const struct deadline *deadline)
 {
 	__u64 release, took;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	pin(cpu);
-	if (syscall(SYS_sched_setattr, 0, attr, 0)) {
+	if (set_deadline(0, *deadline)) {
 		poke(p->refused, true);
 		_exit(1);
 	}
-	release = now_ns() + attr->period;
+	release = now_ns() + deadline->period;
 	while (!peek(p->stop)) {
 		sleep_until(release);
-		spin_for(attr->runtime * 2 / 3);
+		spin_for(deadline->runtime * 2 / 3);
 		took = now_ns() - release;
-		if (took > attr->deadline)
+		if (took > deadline->deadline)
 			p->missed++;
 		if (took > p->worst_ns)
 			p->worst_ns = took;
 		poke(p->jobs, p->jobs + 1);
-		release += attr->period;
+		release += deadline->period;
 	}
 	_exit(0);
 }
 
-static struct periodic *deadline_start(int cpu, const struct deadline_attr *attr, pid_t *pid)
+static struct periodic *deadline_start(int cpu, const struct deadline *deadline, pid_t *pid)
 {
 	struct periodic *p;
 
@@ -1061,7 +1046,7 @@ static struct periodic *deadline_start(int cpu, const struct deadline_attr *attr
 		return NULL;
 	*pid = fork();
 	if (!*pid)
-		deadline_task(p, cpu, attr);
+		deadline_task(p, cpu, deadline);
 	wait_until(1000, peek(p->refused) || peek(p->jobs) > 2);
 	return p;
 }
@@ -1106,8 +1091,7 @@ FIXTURE_TEARDOWN(deadline)
 
 TEST_F_TIMEOUT(deadline, met, PATIENCE)
 {
-	struct deadline_attr attr = {
-		.size = sizeof(attr), .policy = SCHED_DEADLINE,
+	struct deadline deadline = {
 		.runtime = variant->runtime_us * US,
 		.deadline = variant->deadline_us * US,
 		.period = variant->period_us * US,
@@ -1121,7 +1105,7 @@ TEST_F_TIMEOUT(deadline, met, PATIENCE)
 	set("stall_monitor_threshold_us", 10000);
 	fd = kthread_start(self->cpu, "other", 0, "bound");
 	ASSERT_LE(0, fd);
-	p = deadline_start(self->cpu, &attr, &task);
+	p = deadline_start(self->cpu, &deadline, &task);
 	ASSERT_NE(NULL, p);
 	if (peek(p->refused))
 		SKIP(return, "no deadline task on CPU %d alone", self->cpu);
