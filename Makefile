@@ -62,7 +62,8 @@ bisect-series:
 # FLAVOUR's default above is not for this one.
 test:
 	@scripts/test $(if $(filter file,$(origin FLAVOUR)),,--flavour '$(FLAVOUR)') \
-		$(if $(ONLY),--only '$(ONLY)') $(if $(LIST),--list)
+		$(if $(ONLY),--only '$(ONLY)') $(if $(LIST),--list) \
+		$(if $(WITHIN),--within '$(WITHIN)')
 
 demo:
 	@scripts/kernel default

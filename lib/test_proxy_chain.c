@@ -26,6 +26,8 @@
  *   lock M, lockk M, lockt M, lockio M, unlock M
  *			mutex_lock(), killable, trylock (EBUSY), mutex_lock_io()
  *   ww X Y, wwun X Y	lock both, in this order at first; unlock both
+ *   down M, downr M, up M
+ *			an rw_semaphore, for writing, for reading
  *   queue W CPU WQ, dqueue W CPU WQ MS
  *			CPU -1: any; nothing happens if it is queued already
  *   flush W, dflush W, cancel W, dcancel W
@@ -33,6 +35,8 @@
  *			the latter two put a new workqueue in its place before
  *   kqueue W CPU, kflush W, kcancel W, kflushall CPU
  *			a kthread_worker on that CPU
+ *   call CPU US	smp_call_on_cpu(), of something that takes that long
+ *   kthread CPU	create a kthread there, park, unpark and stop it
  *   burn US		CPU time; a fatal signal ends it
  *   burnoff US		with interrupts disabled
  *   waitlock M US	holding the mutex's wait_lock besides
@@ -55,6 +59,7 @@
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
+#include <linux/rwsem.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
@@ -72,10 +77,10 @@
 #define POLL_US		100
 
 enum step_kind {
-	LOCK, LOCKK, LOCKT, LOCKIO, UNLOCK, WW, WWUN,
+	LOCK, LOCKK, LOCKT, LOCKIO, UNLOCK, WW, WWUN, DOWN, DOWNR, UP,
 	QUEUE, DQUEUE, FLUSH, DFLUSH, CANCEL, DCANCEL,
 	FLUSHWQ, DRAIN, DESTROYWQ,
-	KQUEUE, KFLUSH, KCANCEL, KFLUSHALL,
+	KQUEUE, KFLUSH, KCANCEL, KFLUSHALL, CALL, KTHREAD,
 	BURN, BURNOFF, WAITLOCK, NOMIG, MIG, RCUTASKS, SLEEP, NAP, MARK, WAIT, CLEAR,
 };
 
@@ -95,6 +100,9 @@ static const struct step_name {
 	[UNLOCK]	= { "unlock", "o" },
 	[WW]		= { "ww", "oo" },
 	[WWUN]		= { "wwun", "oo" },
+	[DOWN]		= { "down", "o" },
+	[DOWNR]		= { "downr", "o" },
+	[UP]		= { "up", "o" },
 	[QUEUE]		= { "queue", "oaq", true },
 	[DQUEUE]	= { "dqueue", "oaqm", true },
 	[FLUSH]		= { "flush", "o" },
@@ -108,6 +116,8 @@ static const struct step_name {
 	[KFLUSH]	= { "kflush", "o" },
 	[KCANCEL]	= { "kcancel", "o" },
 	[KFLUSHALL]	= { "kflushall", "c" },
+	[CALL]		= { "call", "ct" },
+	[KTHREAD]	= { "kthread", "c" },
 	[BURN]		= { "burn", "t", true },
 	[BURNOFF]	= { "burnoff", "t", true },
 	[WAITLOCK]	= { "waitlock", "ot" },
@@ -137,6 +147,8 @@ struct script {
 /* One execution of a script */
 struct run {
 	DECLARE_BITMAP(held, NR_OBJECTS);	/* mutexes */
+	DECLARE_BITMAP(written, NR_OBJECTS);	/* rw_semaphores */
+	DECLARE_BITMAP(read, NR_OBJECTS);
 	struct ww_acquire_ctx	ww_ctx;
 	int			ww[2];		/* ww_mutexes, or -1 */
 	bool			nomig;
@@ -190,6 +202,9 @@ static pid_t mutex_owners[NR_OBJECTS];
 static DEFINE_WW_CLASS(chain_ww_class);
 static struct ww_mutex ww_mutexes[NR_OBJECTS];
 static pid_t ww_owners[NR_OBJECTS];
+
+static struct rw_semaphore rwsems[NR_OBJECTS];
+static struct lock_class_key rwsem_keys[NR_OBJECTS];
 
 static struct chain_work works[NR_OBJECTS];
 static struct lock_class_key work_keys[NR_OBJECTS];
@@ -584,6 +599,31 @@ static int unlock_ww(struct run *run, int x, int y)
 	return 0;
 }
 
+static int down_one(struct run *run, bool write, int n)
+{
+	if (test_bit(n, run->written) || test_bit(n, run->read))
+		return -EDEADLK;
+	if (write)
+		down_write(&rwsems[n]);
+	else
+		down_read(&rwsems[n]);
+	__set_bit(n, write ? run->written : run->read);
+	atomic_inc(&nr_held);
+	return 0;
+}
+
+static int up_one(struct run *run, int n)
+{
+	if (__test_and_clear_bit(n, run->written))
+		up_write(&rwsems[n]);
+	else if (__test_and_clear_bit(n, run->read))
+		up_read(&rwsems[n]);
+	else
+		return -EPERM;
+	atomic_dec(&nr_held);
+	return 0;
+}
+
 static bool is_queued(struct chain_work *w, enum step_kind kind)
 {
 	switch (kind) {
@@ -674,6 +714,38 @@ static int flush_wq(int name)
 	return 0;
 }
 
+static int burn_called(void *us)
+{
+	return burn(*(int *)us);
+}
+
+static int park_or_stop(void *unused)
+{
+	while (!kthread_should_stop()) {
+		if (kthread_should_park())
+			kthread_parkme();
+		set_current_state(TASK_IDLE);
+		if (!kthread_should_stop() && !kthread_should_park())
+			schedule();
+		__set_current_state(TASK_RUNNING);
+	}
+	return 0;
+}
+
+static int stop_kthread(int cpu)
+{
+	struct task_struct *k = kthread_create_on_cpu(park_or_stop, NULL, cpu, "stopped/%u");
+	int err;
+
+	if (IS_ERR(k))
+		return PTR_ERR(k);
+	wake_up_process(k);
+	err = kthread_park(k);
+	if (!err)
+		kthread_unpark(k);
+	return kthread_stop(k) ?: err;
+}
+
 static int run_step(struct run *run, const struct step *step)
 {
 	const int *arg = step->arg;
@@ -693,6 +765,11 @@ static int run_step(struct run *run, const struct step *step)
 		return lock_ww(run, arg[0], arg[1]);
 	case WWUN:
 		return unlock_ww(run, arg[0], arg[1]);
+	case DOWN:
+	case DOWNR:
+		return down_one(run, step->kind == DOWN, arg[0]);
+	case UP:
+		return up_one(run, arg[0]);
 	case QUEUE:
 	case DQUEUE:
 	case KQUEUE:
@@ -725,6 +802,10 @@ static int run_step(struct run *run, const struct step *step)
 		if (worker)
 			kthread_flush_worker(worker);
 		return 0;
+	case CALL:
+		return smp_call_on_cpu(arg[0], burn_called, (void *)&arg[1], false);
+	case KTHREAD:
+		return stop_kthread(arg[0]);
 	case BURN:
 		return burn(arg[0]);
 	case BURNOFF:
@@ -766,6 +847,8 @@ static int run_script(const struct script *s)
 	for (n = NR_OBJECTS - 1; n >= 0; n--)
 		if (test_bit(n, run.held))
 			unlock_one(&run, n);
+	for (n = NR_OBJECTS - 1; n >= 0; n--)
+		up_one(&run, n);
 	if (run.nomig)
 		set_nomig(&run, false);
 	atomic_dec(&nr_scripts);
@@ -932,6 +1015,7 @@ static void init_objects(void)
 		struct chain_work *w = &works[i];
 
 		mutex_init_with_key(&mutexes[i], &mutex_keys[i]);
+		__init_rwsem(&rwsems[i], "chain_rwsem", &rwsem_keys[i]);
 		ww_mutex_init(&ww_mutexes[i], &chain_ww_class);
 		INIT_WORK(&w->work, work_fn);
 		lockdep_init_map(&w->work.lockdep_map, "chain_work", &work_keys[i], 0);

@@ -19,25 +19,26 @@
  *
  * Sleeping owners. A walk that ends at a task that is not on a runqueue, and
  * is itself blocked on nothing that has an owner, cannot lend. The donor then
- * leaves the runqueue like any other sleeper, but p->blocked_on stays, so that
- * other walks can pass over it, and before it does, it is put down to be woken
- * when the owner is: p->proxy_awaits. That wakeup is a spurious one for what p
- * waits for: p finds that it has to wait on, blocks again, and the walk from it
- * finds an owner that can run. A walk that passes over sleeping tasks puts down
- * each of them as awaiting the next:
+ * leaves the runqueue like any other sleeper. p->blocked_on stays, so that other
+ * walks can pass over it, and p->proxy_awaits notes the owner. When the owner
+ * wakes, the donor is put on the owner's runqueue, by proxy_enqueue(): it does
+ * not run, its state and what it is blocked on remain, and the walk from it finds
+ * an owner that can run. A walk that passes over sleeping tasks notes for each of
+ * them that it awaits the next:
  *
  *     W                  H                    K
  *     on the runqueue -> sleeps in a flush -> sleeps in its work function
  *     awaits H           awaits K
  *
  *   K wakes	proxy_awake(K) looks for who awaits K and finds H. H is weak: it
- *		would not lend anything to K, it sleeps on; but W awaits H.
- *   H wakes	proxy_awake(H): W looks again, and lends to H.
+ *		would not lend anything to K, it sleeps on; but W awaits H, and
+ *		is enqueued where K runs.
+ *   H wakes	proxy_awake(H): W is enqueued where H runs.
  *
- * W stays put down while it lends, too. If H is woken by something else, W
- * will not go on to lend to K what H needs now.
+ * That is noted while W lends, too. If H is woken by something else, W will not
+ * go on to lend to K what H needs now.
  *
- * No wakeup is lost: the walk first puts p down, then looks once more whether
+ * No wakeup is lost: the walk first notes whom p awaits, then looks once more whether
  * the owner is on a runqueue; the owner's activation first makes it be on the
  * runqueue, then looks for who awaits it. Both have a full barrier in between.
  *
@@ -53,8 +54,9 @@
  *       rq->lock
  *         mutex->wait_lock
  *           p->blocked_lock
- *             proxy_bucket::lock
- *               proxy_waker::lock
+ *             flush_wait_lock
+ *               proxy_bucket::lock
+ *                 proxy_waker::lock
  *
  * The walk holds rq->lock and needs, for one edge at a time, p->blocked_lock
  * and the lock that keeps the owner what it is. For a task that is not queued
@@ -66,8 +68,8 @@
  * Tasks that were found as an owner are used under RCU: interrupts are disabled
  * all along. ->proxy_awaits is compared and hashed, never dereferenced. A task
  * leaves its bucket when it is woken, in proxy_unblock(). A walk that was held
- * up may put down one that is about to block once more and then does not: it is
- * woken in vain some time, or leaves when it dies, in proxy_task_dead().
+ * up may put down one that is about to block once more and then does not: it
+ * leaves at its next wakeup, or when it dies, in proxy_task_dead().
  */
 
 #include <linux/debugfs.h>
@@ -75,10 +77,13 @@
 #include <linux/irq_work.h>
 #include <linux/kallsyms.h>
 #include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/debug.h>
 #include <linux/sched/proxy.h>
 #include <linux/sched/wake_q.h>
 #include <linux/seq_file.h>
+#include <linux/sysctl.h>
 
 #include "sched.h"
 #include "../locking/mutex.h"
@@ -91,9 +96,10 @@
  */
 struct proxy_stats {
 	u64	lent;		/* a chain over a flush began to be lent along */
-	u64	relent;		/* a waiter was woken because an owner woke */
+	u64	enqueued;	/* a waiter was enqueued, or woken, because an owner woke */
 	u64	promoted;	/* weak sleepers that lent-along chains passed over */
-	u64	no_owner;	/* waits for which nothing could be lent */
+	u64	no_owner;	/* times that no owner of a flush was found */
+	u64	limited;	/* waits in which as much was lent as may be */
 };
 
 static DEFINE_PER_CPU(struct proxy_stats, proxy_stats);
@@ -107,6 +113,7 @@ static int proxy_max_depth;
  */
 struct proxy_bucket {
 	raw_spinlock_t		lock;
+	unsigned int		nr;
 	struct hlist_head	head;
 } ____cacheline_aligned_in_smp;
 
@@ -121,6 +128,7 @@ static struct proxy_bucket proxy_buckets[1 << PROXY_HASH_BITS] = {
 /* task_struct::proxy_flags */
 #define PROXY_AWAITED		1	/* perhaps somebody awaits this task */
 #define PROXY_IN_CYCLE		2	/* its deadlock was reported */
+#define PROXY_FLUSH_MISSED	4	/* it was awake when its flush got an owner */
 
 static struct proxy_bucket *proxy_bucket(struct task_struct *awaited)
 {
@@ -128,17 +136,21 @@ static struct proxy_bucket *proxy_bucket(struct task_struct *awaited)
 }
 
 /*
- * Wakeups that cannot be done here and now, under rq->lock. A wake_q takes any
- * number, but a task that is on somebody's already is woken by that somebody,
- * who may be starving: so it is for the few that the array has no room for.
- * Filled by its own CPU with interrupts disabled, and emptied there but when
- * that CPU has gone offline: ->lock, a leaf, is for that.
+ * What cannot be done here and now, under rq->lock: to put blocked tasks on the
+ * runqueue of an owner, or to wake them. A wake_q takes any number, but a task
+ * that is on somebody's already is woken by that somebody, who may be starving:
+ * so it is for the few that the array has no room for. Filled by its own CPU
+ * with interrupts disabled, and emptied there but when that CPU has gone
+ * offline: ->lock, a leaf, is for that.
  */
 struct proxy_waker {
 	struct irq_work		work;
 	raw_spinlock_t		lock;
 	int			nr;
-	struct task_struct	*tasks[8];
+	struct {
+		struct task_struct	*task;
+		struct task_struct	*owner;	/* or NULL: wake it */
+	} todo[8];
 	struct wake_q_head	wake_q;
 };
 
@@ -149,19 +161,27 @@ static void proxy_waker_func(struct irq_work *work)
 
 	/* The wakeups may add to both; then this is queued again. */
 	for (;;) {
-		struct task_struct *p;
+		struct task_struct *p = NULL, *owner;
 
 		scoped_guard (raw_spinlock, &waker->lock) {
-			p = waker->nr ? waker->tasks[--waker->nr] : NULL;
-			if (!p) {
-				wake_q.first = waker->wake_q.first;
-				if (wake_q.first)
-					wake_q_init(&waker->wake_q);
+			if (waker->nr) {
+				p = waker->todo[--waker->nr].task;
+				owner = waker->todo[waker->nr].owner;
+				break;
 			}
+			wake_q.first = waker->wake_q.first;
+			if (wake_q.first)
+				wake_q_init(&waker->wake_q);
 		}
 		if (!p)
 			break;
-		wake_up_process(p);
+		/* A deadline task's bandwidth is accounted where it wakes. */
+		if (owner && !dl_prio(READ_ONCE(p->prio)))
+			proxy_enqueue(p, owner);
+		else
+			wake_up_process(p);
+		if (owner)
+			put_task_struct(owner);
 		put_task_struct(p);
 	}
 	if (wake_q.first)
@@ -174,25 +194,29 @@ static DEFINE_PER_CPU(struct proxy_waker, proxy_waker) = {
 };
 
 /* A CPU that goes offline wakes others to its end, but runs no irq_work. */
-static void proxy_waker_start(struct proxy_waker *waker)
+static void proxy_irq_work_queue(struct irq_work *work)
 {
 	if (likely(cpu_online(smp_processor_id())))
-		irq_work_queue(&waker->work);
+		irq_work_queue(work);
 	else
-		irq_work_queue_on(&waker->work, cpumask_any(cpu_online_mask));
+		irq_work_queue_on(work, cpumask_any(cpu_online_mask));
 }
 
-static void proxy_wake_add(struct proxy_waker *waker, struct task_struct *p)
+/* @p is to be enqueued to lend to @owner, or to be woken, if that is NULL. */
+static void proxy_wake_add(struct proxy_waker *waker, struct task_struct *p,
+			   struct task_struct *owner)
 {
 	guard(raw_spinlock)(&waker->lock);
-	if (waker->nr < ARRAY_SIZE(waker->tasks)) {
-		waker->tasks[waker->nr++] = get_task_struct(p);
+	if (waker->nr < ARRAY_SIZE(waker->todo)) {
+		waker->todo[waker->nr].task = get_task_struct(p);
+		waker->todo[waker->nr++].owner = owner ? get_task_struct(owner) : NULL;
 	} else {
+		/* Whoever is on a wake_q has to be woken: others may rely on it. */
 		if (!waker->wake_q.lastp)
 			wake_q_init(&waker->wake_q);
 		wake_q_add(&waker->wake_q, p);
 	}
-	__this_cpu_inc(proxy_stats.relent);
+	__this_cpu_inc(proxy_stats.enqueued);
 }
 
 /**
@@ -207,15 +231,16 @@ void proxy_wake_later(struct task_struct *p)
 	struct proxy_waker *waker = this_cpu_ptr(&proxy_waker);
 
 	lockdep_assert_irqs_disabled();
-	proxy_wake_add(waker, p);
-	proxy_waker_start(waker);
+	proxy_wake_add(waker, p, NULL);
+	proxy_irq_work_queue(&waker->work);
 }
 
 /* @p leaves its bucket, whose lock is held. */
-static void proxy_left(struct task_struct *p, struct task_struct *awaits)
+static void proxy_left(struct task_struct *p)
 {
+	proxy_bucket(p->proxy_awaits)->nr--;
 	hlist_del_init(&p->proxy_node);
-	smp_store_release(&p->proxy_awaits, awaits);	/* pairs with proxy_forget() */
+	smp_store_release(&p->proxy_awaits, NULL);	/* pairs with proxy_forget() */
 }
 
 static void proxy_forget(struct task_struct *p)
@@ -224,14 +249,14 @@ static void proxy_forget(struct task_struct *p)
 	struct task_struct *awaited = smp_load_acquire(&p->proxy_awaits);
 	struct proxy_bucket *b;
 
-	if (!awaited || awaited == PROXY_LEND_AGAIN)
+	if (!awaited)
 		return;
 	b = proxy_bucket(awaited);
 	guard(raw_spinlock)(&b->lock);
 	/* It may have been taken off in between; nobody can put it back. */
 	if (p->proxy_awaits != awaited)
 		return;
-	proxy_left(p, NULL);
+	proxy_left(p);
 }
 
 /*
@@ -248,9 +273,16 @@ static void proxy_put_down(struct task_struct *p, struct task_struct *owner)
 	proxy_forget(p);
 	guard(raw_spinlock)(&b->lock);
 	hlist_add_head(&p->proxy_node, &b->head);
+	b->nr++;
 	WRITE_ONCE(p->proxy_awaits, owner);
 	WRITE_ONCE(owner->proxy_flags, owner->proxy_flags | PROXY_AWAITED);
 }
+
+/*
+ * Anybody can have any number of tasks wait for a mutex. A wakeup looks at all that
+ * are in a bucket: of the weak ones, so many have a place there.
+ */
+#define PROXY_WEAK_MAX		64
 
 /*
  * Does @owner need what the weak @p can lend? Not if it has as large a share of
@@ -276,7 +308,9 @@ static bool proxy_weak_helps(struct task_struct *p, struct task_struct *owner)
 bool proxy_await(struct task_struct *p, struct task_struct *owner, struct task_struct *donor,
 		 struct task_struct *lender)
 {
-	if (proxy_weak(donor) && proxy_weak(lender) && !proxy_weak_helps(donor, owner))
+	if (proxy_weak(donor) && proxy_weak(lender) &&
+	    (READ_ONCE(proxy_bucket(owner)->nr) >= PROXY_WEAK_MAX ||
+	     !proxy_weak_helps(donor, owner)))
 		return true;
 	proxy_put_down(p, owner);
 	/* Pairs with proxy_awake(). */
@@ -284,10 +318,19 @@ bool proxy_await(struct task_struct *p, struct task_struct *owner, struct task_s
 	return !task_is_runnable(owner);
 }
 
-static void proxy_wake_awaiting_one(struct proxy_waker *waker, struct task_struct *p)
+/**
+ * proxy_await_only - a blocked task awaits nobody but its owner
+ * @p: the task, with its edge locked
+ * @owner: the owner of what it is blocked on, which can run
+ *
+ * It must not be moved when a former owner wakes.
+ */
+void proxy_await_only(struct task_struct *p, struct task_struct *owner)
 {
-	proxy_left(p, PROXY_LEND_AGAIN);
-	proxy_wake_add(waker, p);
+	struct task_struct *awaited = READ_ONCE(p->proxy_awaits);
+
+	if (unlikely(awaited && awaited != owner))
+		proxy_forget(p);
 }
 
 /**
@@ -314,43 +357,49 @@ struct proxy_awaited {
 };
 
 /*
- * @owner has woken up. Wake of those who await @it, that is @owner or one who
- * awaits it, whoever should look again, and put those on @todo who sleep on but
- * may be awaited in turn. Returns how many there are then.
+ * @task has woken up, or waits for @owner now. Of those who await @it, that is
+ * @task or one who awaits it, have whoever should look again enqueued to lend to
+ * @owner, and put those on @todo who may be awaited in turn. Returns how many
+ * there are then.
  */
 static int proxy_wake_awaiting(struct proxy_waker *waker, struct task_struct *owner,
+			       struct task_struct *task,
 			       struct proxy_awaited it, struct proxy_awaited *todo, int n)
 {
 	struct proxy_bucket *b = proxy_bucket(it.task);
 	struct task_struct *p, *weak = NULL;
-	struct hlist_node *next;
+	int queued_on = -1;
 	bool left = false;
 
 	guard(raw_spinlock)(&b->lock);
-	hlist_for_each_entry_safe(p, next, &b->head, proxy_node) {
-		bool flush;
+	hlist_for_each_entry(p, &b->head, proxy_node) {
+		bool flush, strong;
 
 		/* It exists as long as it is here, see proxy_task_dead(). */
 		if (p->proxy_awaits != it.task)
 			continue;
+		left = true;
 		/* Somebody who awaits nobody may lend to one that is queued. */
-		if (!proxy_weak(p) || task_is_runnable(p)) {
-			proxy_wake_awaiting_one(waker, p);
-			continue;
+		strong = !proxy_weak(p) || task_is_runnable(p);
+		/* Of weak ones that are queued, one is enough: its CPU looks again. */
+		if (!proxy_weak(p) || (strong && task_cpu(p) != queued_on)) {
+			if (proxy_weak(p))
+				queued_on = task_cpu(p);
+			proxy_wake_add(waker, p, owner);
 		}
 		flush = it.over_flush || blocked_on_strong_only(READ_ONCE(p->blocked_on));
-		if (!flush && (!weak || p->prio < weak->prio) && proxy_weak_helps(p, owner))
+		if (!strong && !flush && (!weak || p->prio < weak->prio) &&
+		    proxy_weak_helps(p, task))
 			weak = p;
-		left = true;
 		if (!(READ_ONCE(p->proxy_flags) & PROXY_AWAITED))
 			continue;
 		if (n < PROXY_AWAKE_TODO)
 			todo[n++] = (struct proxy_awaited){ p, flush };
 		else
-			proxy_wake_awaiting_one(waker, p);
+			proxy_wake_add(waker, p, NULL);
 	}
 	if (weak && weak->proxy_awaits == it.task)
-		proxy_wake_awaiting_one(waker, weak);
+		proxy_wake_add(waker, weak, owner);
 	if (!left)
 		WRITE_ONCE(it.task->proxy_flags, it.task->proxy_flags & ~PROXY_AWAITED);
 	return n;
@@ -358,7 +407,8 @@ static int proxy_wake_awaiting(struct proxy_waker *waker, struct task_struct *ow
 
 /**
  * __proxy_awake - wake those who await a task
- * @task: has become runnable, or is no longer what somebody waits for
+ * @task: has become runnable, or waits for another one now
+ * @owner: that one, or @task
  *
  * The strong ones will lend to it, and so may those that are queued, what was
  * lent to them. Of the weak ones that sleep in wait for a mutex one is enough,
@@ -368,7 +418,7 @@ static int proxy_wake_awaiting(struct proxy_waker *waker, struct task_struct *ow
  *
  * Context: interrupts disabled. rq->lock may be held.
  */
-void __proxy_awake(struct task_struct *task)
+void __proxy_awake(struct task_struct *task, struct task_struct *owner)
 {
 	struct proxy_waker *waker = this_cpu_ptr(&proxy_waker);
 	struct proxy_awaited todo[PROXY_AWAKE_TODO];
@@ -381,22 +431,19 @@ void __proxy_awake(struct task_struct *task)
 	todo[n++] = (struct proxy_awaited){ task, false };
 	while (n && limit--) {
 		n--;
-		n = proxy_wake_awaiting(waker, task, todo[n], todo, n);
+		n = proxy_wake_awaiting(waker, owner, task, todo[n], todo, n);
 	}
 	/* Too many: let them tell the rest when they wake up. */
 	while (n)
-		proxy_wake_add(waker, todo[--n].task);
+		proxy_wake_add(waker, todo[--n].task, NULL);
 	if (READ_ONCE(waker->nr))
-		proxy_waker_start(waker);
+		proxy_irq_work_queue(&waker->work);
 }
 
-/* @p is in a cycle that was reported, or not any more. */
-static void proxy_mark(struct task_struct *p, bool in_cycle)
+static void proxy_mark(struct task_struct *p, u8 mark, bool set)
 {
-	u8 mark = in_cycle ? PROXY_IN_CYCLE : 0;
-
 	guard(raw_spinlock)(&proxy_bucket(p)->lock);
-	WRITE_ONCE(p->proxy_flags, (p->proxy_flags & ~PROXY_IN_CYCLE) | mark);
+	WRITE_ONCE(p->proxy_flags, (p->proxy_flags & ~mark) | (set ? mark : 0));
 }
 
 /*
@@ -410,11 +457,11 @@ void __proxy_unblock(struct task_struct *p)
 		clear_task_blocked_on(p, NULL);
 	proxy_forget(p);
 	if (unlikely(READ_ONCE(p->proxy_flags) & PROXY_IN_CYCLE))
-		proxy_mark(p, false);
+		proxy_mark(p, PROXY_IN_CYCLE, false);
 }
 
 /**
- * proxy_task_dead - a task will not be blocked on anything any more
+ * __proxy_task_dead - a task will not be blocked on anything any more
  * @p: current, at its end
  */
 void __proxy_task_dead(struct task_struct *p)
@@ -441,28 +488,38 @@ static void lock_mutex_edge(struct blocked_edge *edge, struct mutex *mutex)
 
 #ifdef CONFIG_SCHED_PROXY_FLUSH
 
-static void lock_flush_edge(struct blocked_edge *edge, struct flush_wait *wait)
+static void lock_rwsem_edge(struct blocked_edge *edge, struct rw_semaphore *sem)
 {
-	/* From here on whoever changes the answer says so. */
-	if (!wait->asked) {
-		WRITE_ONCE(wait->asked, true);
-		smp_mb();	/* pairs with sched_proxy_owner() */
-	}
-	edge->owner = wait->owner(wait, &edge->lock);
-	if (IS_ERR(edge->owner)) {
-		edge->owner = NULL;
+	bool busy = false;
+
+	/* It may be unlocked just now: then whoever is next will be woken. */
+	edge->owner = rwsem_writer(sem, &busy);
+	if (busy)
 		edge->state = EDGE_BUSY;
-		return;
+	else if (!edge->owner || edge->owner == edge->task)
+		edge->state = EDGE_NOBODY;
+}
+
+static void lock_flush_edge(struct blocked_edge *edge, struct flush_wait *wait, bool ask)
+{
+	/* From here on whoever changes the owner says so. */
+	if (ask && !wait->asked) {
+		WRITE_ONCE(wait->asked, true);
+		smp_mb();	/* pairs with flush_wait_set_owner() */
 	}
-	if (!edge->owner && !wait->nobody) {
-		wait->nobody = true;
-		__this_cpu_inc(proxy_stats.no_owner);
-	}
-	WRITE_ONCE(wait->named, edge->owner);
-	/* While a lock is needed to be sure, somebody else may do it yet. */
-	edge->tentative = edge->lock;
+	edge->owner = READ_ONCE(wait->owner);
+	edge->tentative = !READ_ONCE(wait->assigned);
 	if (!edge->owner)
 		edge->state = EDGE_NOBODY;
+	if (!ask || !edge->tentative || !wait->wq)
+		return;
+	/* One of many sleeps: there may be another one that can run. */
+	if (edge->owner ? list_empty(&wait->pool_entry) && !task_is_runnable(edge->owner)
+			: !wait->linked) {
+		wait->linked = true;
+		guard(raw_spinlock)(&flush_wait_lock);
+		flush_wait_want_owner(wait);
+	}
 }
 
 static void *flush_func(unsigned long on)
@@ -472,7 +529,8 @@ static void *flush_func(unsigned long on)
 
 #else
 
-static void lock_flush_edge(struct blocked_edge *edge, struct flush_wait *wait) { }
+static void lock_rwsem_edge(struct blocked_edge *edge, struct rw_semaphore *sem) { }
+static void lock_flush_edge(struct blocked_edge *edge, struct flush_wait *wait, bool ask) { }
 static void *flush_func(unsigned long on) { return NULL; }
 
 #endif /* CONFIG_SCHED_PROXY_FLUSH */
@@ -481,6 +539,7 @@ static void *flush_func(unsigned long on) { return NULL; }
  * proxy_lock_edge - name the owner of what a task is blocked on
  * @p: a blocked task; under RCU
  * @queued: @p is queued on the runqueue of this CPU, whose lock is held
+ * @ask: who walks lends along a flush: if it has no owner yet, have one found
  *
  * How the owner is found depends on the kind of the object.
  *
@@ -489,7 +548,7 @@ static void *flush_func(unsigned long on) { return NULL; }
  * Return: the edge. It stays what it is until proxy_unlock_edge(), with one
  * exception: the worker that a work has been assigned to finishes on its own.
  */
-struct blocked_edge proxy_lock_edge(struct task_struct *p, bool queued)
+struct blocked_edge proxy_lock_edge(struct task_struct *p, bool queued, bool ask)
 {
 	struct blocked_edge edge = { .task = p, .state = EDGE_OWNED, };
 	unsigned long on = READ_ONCE(p->blocked_on);
@@ -528,7 +587,11 @@ struct blocked_edge proxy_lock_edge(struct task_struct *p, bool queued)
 			edge.donor = p;
 		break;
 	case BLOCKED_ON_FLUSH:
-		lock_flush_edge(&edge, blocked_on_object(on));
+	case BLOCKED_ON_COMPLETION:
+		lock_flush_edge(&edge, blocked_on_object(on), ask);
+		break;
+	case BLOCKED_ON_RWSEM:
+		lock_rwsem_edge(&edge, blocked_on_object(on));
 		break;
 	}
 	return edge;
@@ -585,9 +648,157 @@ bool proxy_walk_hop(struct proxy_walk *walk, const struct blocked_edge *edge)
 	return true;
 }
 
+#ifdef CONFIG_SCHED_PROXY_FLUSH
+
+/*
+ * The limit. Work items are queued by anybody, and some run for as long as their
+ * user likes. So a task lends along flushes for so long in one wait, then it
+ * sleeps, and the stall server goes on in slices. A chain of mutexes alone has
+ * no limit: who holds a mutex can be held responsible for it.
+ *
+ * task_struct::proxy_lent_wait is what was lent in the present wait. It is
+ * written, as the two sums, under rq->lock of the CPU that the donor is queued
+ * on, and cleared by the task itself when it is about to block. The timer of a
+ * CPU is armed while something bounded is lent there.
+ */
+#define PROXY_LIMIT_US		100000
+
+/* In ->proxy_lent_wait: the trace event was written. */
+#define PROXY_LIMIT_TOLD	BIT_ULL(63)
+
+/* Timers fire late, and the clocks differ by a little. */
+#define PROXY_LIMIT_SLACK_NS	(1 * NSEC_PER_USEC)
+
+/* In microseconds; 0: there is none. No timer before the initcall. */
+static unsigned int proxy_limit_us;
+
+struct proxy_limit {
+	struct hrtimer	timer;
+	u64		at;		/* rq_clock(), under rq->lock */
+};
+
+static DEFINE_PER_CPU(struct proxy_limit, proxy_limits);
+
+/* How much @donor may still lend in this wait */
+static s64 proxy_limit_left(struct task_struct *donor)
+{
+	unsigned int limit_us = READ_ONCE(proxy_limit_us);
+	u64 lent = donor->proxy_lent_wait & ~PROXY_LIMIT_TOLD;
+
+	return limit_us ? (u64)limit_us * NSEC_PER_USEC - lent : S64_MAX;
+}
+
+static void proxy_limit_start(struct rq *rq, struct task_struct *donor)
+{
+	struct proxy_limit *l = this_cpu_ptr(&proxy_limits);
+	s64 left = proxy_limit_left(donor);
+
+	if (left == S64_MAX)
+		return;
+	rq->proxy_bounded = true;
+	if (rq->proxy_limit_armed && l->at <= rq_clock(rq) + left)
+		return;
+	rq->proxy_limit_armed = true;
+	l->at = rq_clock(rq) + left;
+	hrtimer_start(&l->timer, ns_to_ktime(left), HRTIMER_MODE_REL_PINNED_HARD);
+}
+
+/* Account what was lent: the same donor may be picked again, or put to sleep. */
+void __proxy_limit_pick(struct rq *rq)
+{
+	rq->donor->sched_class->update_curr(rq);
+	rq->proxy_bounded = false;
+}
+
+/* Nothing bounded is lent here any more. */
+void __proxy_limit_stop(struct rq *rq)
+{
+	/* If it fires now, it has to wait for rq->lock, and finds nothing to do. */
+	hrtimer_try_to_cancel(&this_cpu_ptr(&proxy_limits)->timer);
+	rq->proxy_limit_armed = false;
+}
+
+static enum hrtimer_restart proxy_limit_timer(struct hrtimer *timer)
+{
+	struct rq *rq = this_rq();
+
+	guard(rq_lock)(rq);
+	/* Armed anew while this waited for the lock */
+	if (hrtimer_is_queued(timer))
+		return HRTIMER_NORESTART;
+	rq->proxy_limit_armed = false;
+	if (!rq->proxy_bounded)
+		return HRTIMER_NORESTART;
+	sched_clock_tick();
+	update_rq_clock(rq);
+	rq->donor->sched_class->update_curr(rq);
+	if (proxy_limit_left(rq->donor) > (s64)PROXY_LIMIT_SLACK_NS)
+		proxy_limit_start(rq, rq->donor);
+	else
+		resched_curr(rq);
+
+	return HRTIMER_NORESTART;
+}
+
+/**
+ * proxy_walk_spent - has a donor lent as much in this wait as it may?
+ * @walk: a walk that has ended at a task that can run
+ * @rq: this CPU's runqueue, locked
+ * @donor: where it started
+ * @owner: where it ended
+ *
+ * If not, and there is a limit, it holds from now on.
+ *
+ * Return: true if @donor has to sleep.
+ */
+bool proxy_walk_spent(struct proxy_walk *walk, struct rq *rq, struct task_struct *donor,
+		      struct task_struct *owner)
+{
+	if (!walk->flushes || proxy_weak(donor))
+		return false;
+	if (proxy_limit_left(donor) > (s64)PROXY_LIMIT_SLACK_NS) {
+		proxy_limit_start(rq, donor);
+		return false;
+	}
+	if (!(donor->proxy_lent_wait & PROXY_LIMIT_TOLD)) {
+		trace_sched_proxy_limit(donor, owner, donor->proxy_lent_wait);
+		donor->proxy_lent_wait |= PROXY_LIMIT_TOLD;
+		__this_cpu_inc(proxy_stats.limited);
+	}
+	stall_lent_out(rq);
+	return true;
+}
+
+static const struct ctl_table proxy_sysctls[] = {
+	{
+		.procname	= "proxy_flush_limit_us",
+		.data		= &proxy_limit_us,
+		.maxlen		= sizeof(unsigned int),
+		.mode		= 0644,
+		.proc_handler	= proc_douintvec,
+	},
+};
+
+static int __init proxy_limit_init(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		hrtimer_setup(&per_cpu(proxy_limits, cpu).timer, proxy_limit_timer,
+			      CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
+	WRITE_ONCE(proxy_limit_us, PROXY_LIMIT_US);
+	register_sysctl_init("kernel", proxy_sysctls);
+	return 0;
+}
+late_initcall(proxy_limit_init);
+
+#endif /* CONFIG_SCHED_PROXY_FLUSH */
+
 static const char *const proxy_kind[] = {
 	[BLOCKED_ON_MUTEX] = "mutex",
 	[BLOCKED_ON_FLUSH] = "flush",
+	[BLOCKED_ON_COMPLETION] = "completion",
+	[BLOCKED_ON_RWSEM] = "rwsem",
 };
 
 static void trace_lend(struct proxy_walk *walk, struct task_struct *donor,
@@ -678,9 +889,15 @@ static void proxy_cycle_print(struct irq_work *work)
 			pr_err("  %s:%d waits for mutex %s (%p), which is held by\n",
 			       r->hop[i].comm, r->hop[i].pid, mutex_name(r, i),
 			       blocked_on_object(r->hop[i].on));
-		else
+		else if (blocked_on_kind(r->hop[i].on) == BLOCKED_ON_FLUSH)
 			pr_err("  %s:%d flushes %ps, which is to be done by\n",
 			       r->hop[i].comm, r->hop[i].pid, r->hop[i].func);
+		else if (blocked_on_kind(r->hop[i].on) == BLOCKED_ON_RWSEM)
+			pr_err("  %s:%d waits for an rw_semaphore (%p), which is held by\n",
+			       r->hop[i].comm, r->hop[i].pid, blocked_on_object(r->hop[i].on));
+		else
+			pr_err("  %s:%d waits for a completion by\n",
+			       r->hop[i].comm, r->hop[i].pid);
 	}
 	if (r->length > PROXY_CYCLE_SHOW)
 		pr_err("  ... and so on to\n");
@@ -701,11 +918,11 @@ static void report_hop(struct proxy_cycle_report *r, int i, struct blocked_edge 
 	get_task_comm(r->hop[i].comm, p);
 	r->hop[i].pid = p->pid;
 	r->hop[i].on = p->blocked_on;
-	if (blocked_on_kind(p->blocked_on) == BLOCKED_ON_FLUSH) {
-		r->hop[i].func = flush_func(p->blocked_on);
-		return;
-	}
 	r->hop[i].lock = NULL;
+	if (blocked_on_kind(p->blocked_on) == BLOCKED_ON_FLUSH)
+		r->hop[i].func = flush_func(p->blocked_on);
+	if (blocked_on_kind(p->blocked_on) != BLOCKED_ON_MUTEX)
+		return;
 #ifdef CONFIG_DEBUG_LOCK_ALLOC
 	r->hop[i].lock = ((struct mutex *)blocked_on_object(p->blocked_on))->dep_map.name;
 #endif
@@ -741,7 +958,7 @@ static bool cycle_is_known(struct task_struct *member, bool *busy)
 	int left = PROXY_MAX_DEPTH;
 
 	do {
-		CLASS(blocked_edge, edge)(p, false);
+		CLASS(blocked_edge, edge)(p, false, false);
 
 		*busy = edge.state == EDGE_BUSY;
 		if (edge.state != EDGE_OWNED || !(READ_ONCE(p->proxy_flags) & PROXY_IN_CYCLE))
@@ -758,7 +975,7 @@ static bool see_cycle(struct proxy_cycle_report *r, struct task_struct *member, 
 	int n = 0;
 
 	do {
-		CLASS(blocked_edge, edge)(p, false);
+		CLASS(blocked_edge, edge)(p, false, false);
 
 		*busy = edge.state == EDGE_BUSY || (edge.state == EDGE_OWNED && is_awake(p));
 		if (*busy || edge.state != EDGE_OWNED || edge.tentative || n == PROXY_MAX_DEPTH)
@@ -782,7 +999,7 @@ static bool check_cycle(struct proxy_cycle_report *r)
 	int i;
 
 	for (i = 0; i < r->length; i++) {
-		CLASS(blocked_edge, edge)(r->seen[i].task, false);
+		CLASS(blocked_edge, edge)(r->seen[i].task, false, false);
 
 		if (edge.state != EDGE_OWNED || edge.tentative || is_awake(edge.task) ||
 		    edge.on != r->seen[i].on ||
@@ -791,12 +1008,12 @@ static bool check_cycle(struct proxy_cycle_report *r)
 			break;
 		report_hop(r, i, &edge);
 		/* When it wakes up, it is in no cycle any more: __proxy_unblock(). */
-		proxy_mark(edge.task, true);
+		proxy_mark(edge.task, PROXY_IN_CYCLE, true);
 	}
 	if (i == r->length)
 		return true;
 	while (i--)
-		proxy_mark(r->seen[i].task, false);
+		proxy_mark(r->seen[i].task, PROXY_IN_CYCLE, false);
 	return false;
 }
 
@@ -842,6 +1059,216 @@ out:
 
 #ifdef CONFIG_SCHED_PROXY_FLUSH
 
+/*
+ * Owners of flushes. ->owner of a flush_wait is NULL until somebody asks for it;
+ * then wq_flush_find_owner() finds one, by an irq_work: it needs locks that nest
+ * outside of rq->lock. See kernel/workqueue.c.
+ *
+ * flush_wait_lock nests in pool->lock and in a task's ->blocked_lock.
+ */
+DEFINE_RAW_SPINLOCK(flush_wait_lock);
+
+static LIST_HEAD(flush_wait_requests);
+
+static struct flush_wait_ref flush_wait_ref(struct flush_wait *wait)
+{
+	return (struct flush_wait_ref){
+		.wait = wait, .task = wait->task, .wq = wait->wq, .pool = wait->pool,
+	};
+}
+
+static void flush_wait_find_owners(struct irq_work *work)
+{
+	guard(rcu)();
+	for (;;) {
+		struct flush_wait_ref ref;
+		struct flush_wait *wait;
+
+		scoped_guard (raw_spinlock_irqsave, &flush_wait_lock) {
+			wait = list_first_entry_or_null(&flush_wait_requests,
+							struct flush_wait, request);
+			if (!wait)
+				return;
+			list_del_init(&wait->request);
+			get_task_struct(wait->task);
+			ref = flush_wait_ref(wait);
+		}
+		wq_flush_find_owner(&ref);
+		put_task_struct(ref.task);
+	}
+}
+
+static struct irq_work flush_wait_work = IRQ_WORK_INIT_HARD(flush_wait_find_owners);
+
+/**
+ * flush_wait_want_owner - have an owner be found for a flush
+ * @wait: what a task is blocked on, and linked
+ *
+ * Context: flush_wait_lock held; rq->lock may be held.
+ */
+void flush_wait_want_owner(struct flush_wait *wait)
+{
+	lockdep_assert_held(&flush_wait_lock);
+	list_move_tail(&wait->request, &flush_wait_requests);
+	proxy_irq_work_queue(&flush_wait_work);
+}
+
+/**
+ * flush_wait_is - is there this flush still?
+ * @ref: the flush
+ *
+ * Context: @ref->task's ->blocked_lock held, which then keeps it; interrupts
+ * disabled.
+ *
+ * Return: true if @ref->task is blocked on it.
+ */
+bool flush_wait_is(struct flush_wait_ref *ref)
+{
+	struct flush_wait *wait = ref->wait;
+
+	lockdep_assert_held(&ref->task->blocked_lock);
+	/* Another one of the same task may be in the same place. */
+	if (ref->task->blocked_on == ((unsigned long)wait | BLOCKED_ON_FLUSH) &&
+	    wait->wq == ref->wq && wait->pool == ref->pool)
+		return true;
+	/* If it is only awake for a moment, it has to ask once more. */
+	proxy_mark(ref->task, PROXY_FLUSH_MISSED, true);
+	return false;
+}
+
+/* current blocks on @wait, and holds its own ->blocked_lock. */
+static void flush_wait_ask_again(struct flush_wait *wait)
+{
+	proxy_mark(current, PROXY_FLUSH_MISSED, false);
+	if (!wait->wq || wait->assigned || (!wait->asked && proxy_weak(current)))
+		return;
+	wait->linked = true;
+	guard(raw_spinlock)(&flush_wait_lock);
+	flush_wait_want_owner(wait);
+}
+
+/* proxy_wake_later(), for proxy_enqueue() */
+static void proxy_enqueue_later(struct task_struct *p, struct task_struct *owner)
+{
+	struct proxy_waker *waker = this_cpu_ptr(&proxy_waker);
+
+	lockdep_assert_irqs_disabled();
+	proxy_wake_add(waker, p, owner);
+	proxy_irq_work_queue(&waker->work);
+}
+
+/* Those who look at the owner to lend to it look again. */
+static void flush_wait_tell(struct flush_wait *wait)
+{
+	__proxy_awake(wait->task, wait->owner);
+	if (!proxy_weak(wait->task))
+		proxy_enqueue_later(wait->task, wait->owner);
+}
+
+/**
+ * flush_wait_set_owner - the owner of a flush is another one now
+ * @wait: what a task waits for
+ * @owner: who has to run, or NULL: nobody is known
+ *
+ * With NULL, what is lent to the former owner stays lent until it sleeps.
+ *
+ * Context: flush_wait_lock held.
+ */
+void flush_wait_set_owner(struct flush_wait *wait, struct task_struct *owner)
+{
+	lockdep_assert_held(&flush_wait_lock);
+	if (wait->owner == owner)
+		return;
+	WRITE_ONCE(wait->owner, owner);
+	smp_mb();	/* pairs with lock_flush_edge() */
+	if (owner && READ_ONCE(wait->asked))
+		flush_wait_tell(wait);
+}
+
+/**
+ * flush_wait_assign - a work item that is waited for has been assigned
+ * @wait: the flush, which does not end before pool->lock is released
+ * @owner: the worker
+ *
+ * Context: pool->lock held, interrupts disabled.
+ */
+void flush_wait_assign(struct flush_wait *wait, struct task_struct *owner)
+{
+	struct task_struct *former = READ_ONCE(wait->owner);
+
+	WRITE_ONCE(wait->assigned, true);
+	WRITE_ONCE(wait->owner, owner);
+	smp_mb();	/* pairs with lock_flush_edge() */
+	if (!READ_ONCE(wait->asked) && !READ_ONCE(wait->linked))
+		return;
+	guard(raw_spinlock)(&flush_wait_lock);
+	list_del_init(&wait->pool_entry);
+	list_del_init(&wait->wq_entry);
+	/* Another one may have been named meanwhile. */
+	if (former == owner && wait->owner == owner)
+		return;
+	WRITE_ONCE(wait->owner, owner);
+	flush_wait_tell(wait);
+}
+
+/**
+ * flush_wait_name_owner - name a task that can end a flush
+ * @ref: the flush
+ * @owner: who has to run, or NULL: there is nobody
+ * @work: what @owner is to take, or NULL: it has it
+ * @head: if there is @work, the list of such flushes
+ * @many: @owner is one of many
+ *
+ * Context: interrupts disabled; pool->lock held unless @owner is NULL.
+ */
+void flush_wait_name_owner(struct flush_wait_ref *ref, struct task_struct *owner,
+			   struct work_struct *work, struct list_head *head, bool many)
+{
+	struct flush_wait *wait = ref->wait;
+
+	guard(raw_spinlock)(&ref->task->blocked_lock);
+	if (!flush_wait_is(ref) || !wait->linked)
+		return;
+	guard(raw_spinlock)(&flush_wait_lock);
+	/* Meanwhile it may have got an owner that nobody has to be named for. */
+	if (wait->assigned || (many && list_empty(&wait->wq_entry)))
+		return;
+	list_del_init(&wait->pool_entry);
+	if (work) {
+		wait->work = work;
+		list_add_tail(&wait->pool_entry, head);
+	}
+	if (!owner)
+		__this_cpu_inc(proxy_stats.no_owner);
+	flush_wait_set_owner(wait, owner);
+}
+
+/* A strong flusher has an owner found before it blocks. */
+static void flush_wait_prepare(struct completion *x, struct flush_wait *wait)
+{
+	struct flush_wait_ref ref = flush_wait_ref(wait);
+
+	guard(preempt)();
+	guard(rcu)();
+	/* With it the pool may go. From here on RCU keeps it. */
+	if (completion_done(x))
+		return;
+	scoped_guard (raw_spinlock_irqsave, &current->blocked_lock)
+		__set_task_blocked_on_object(current, wait, BLOCKED_ON_FLUSH);
+	wq_flush_find_owner(&ref);
+	clear_task_blocked_on(current, NULL);
+}
+
+static void flush_wait_done(struct flush_wait *wait)
+{
+	guard(raw_spinlock_irqsave)(&flush_wait_lock);
+	/* A first flusher is told once more that it is one. */
+	wait->asked = false;
+	list_del_init(&wait->pool_entry);
+	list_del_init(&wait->wq_entry);
+	list_del_init(&wait->request);
+}
+
 /**
  * wait_for_completion_flush - wait for a work, and lend to who does it
  * @x: the completion that ends the wait
@@ -861,10 +1288,11 @@ void __sched wait_for_completion_flush(struct completion *x, struct flush_wait *
 	}
 
 	might_sleep();
+	if (!proxy_weak(current) && wait->wq && !READ_ONCE(wait->owner))
+		flush_wait_prepare(x, wait);
+
 	complete_acquire(x);
 	raw_spin_lock_irq(&x->wait.lock);
-	if (!x->done && proxy_weak(current))
-		__this_cpu_inc(proxy_stats.no_owner);
 	while (!x->done) {
 		__prepare_to_swait(&x->wait, &node);
 		__set_current_state(TASK_UNINTERRUPTIBLE);
@@ -873,12 +1301,13 @@ void __sched wait_for_completion_flush(struct completion *x, struct flush_wait *
 		raw_spin_unlock(&x->wait.lock);
 
 		raw_spin_lock(&current->blocked_lock);
-		__set_task_blocked_on_object(current, wait, BLOCKED_ON_FLUSH);
+		__set_task_blocked_on_object(current, wait, wait->kind);
+		if (unlikely(READ_ONCE(current->proxy_flags) & PROXY_FLUSH_MISSED))
+			flush_wait_ask_again(wait);
 		raw_spin_unlock_irq(&current->blocked_lock);
 
 		schedule_preempt_disabled();
 
-		sched_proxy_woken_to_lend();
 		raw_spin_lock_irq(&current->blocked_lock);
 		__clear_task_blocked_on(current, NULL);
 		raw_spin_unlock(&current->blocked_lock);
@@ -891,15 +1320,26 @@ void __sched wait_for_completion_flush(struct completion *x, struct flush_wait *
 		x->done--;
 	raw_spin_unlock_irq(&x->wait.lock);
 	complete_release(x);
+	if (wait->asked || wait->linked)
+		flush_wait_done(wait);
 }
 
-/* @task, in a flush, has another owner than the one that was named. */
-void __sched_proxy_owner(struct task_struct *task)
+/**
+ * wait_for_completion_owned - wait for a completion, and lend to who completes it
+ * @x: the completion
+ * @owner: the task that has to run for that; the caller sees to it that it
+ *	exists as long as it may be waited for
+ *
+ * wait_for_completion(), but that whoever is of a real-time or the deadline
+ * class and waits, also for a mutex that current holds, lends to @owner.
+ */
+void __sched wait_for_completion_owned(struct completion *x, struct task_struct *owner)
 {
-	if (proxy_weak(task))
-		__proxy_awake(task);
-	else
-		proxy_wake_later(task);
+	struct flush_wait wait;
+
+	flush_wait_init(&wait, NULL, owner, NULL);
+	wait.kind = BLOCKED_ON_COMPLETION;
+	wait_for_completion_flush(x, &wait);
 }
 
 static int proxy_flush_show(struct seq_file *m, void *v)
@@ -911,16 +1351,18 @@ static int proxy_flush_show(struct seq_file *m, void *v)
 		struct proxy_stats *s = per_cpu_ptr(&proxy_stats, cpu);
 
 		sum.lent += READ_ONCE(s->lent);
-		sum.relent += READ_ONCE(s->relent);
+		sum.enqueued += READ_ONCE(s->enqueued);
 		sum.promoted += READ_ONCE(s->promoted);
 		sum.no_owner += READ_ONCE(s->no_owner);
+		sum.limited += READ_ONCE(s->limited);
 	}
 	seq_printf(m, "lent: %llu\n", sum.lent);
-	seq_printf(m, "relent: %llu\n", sum.relent);
+	seq_printf(m, "enqueued: %llu\n", sum.enqueued);
 	seq_printf(m, "promoted: %llu\n", sum.promoted);
 	seq_printf(m, "cycles: %d\n", atomic_read(&proxy_cycles));
 	seq_printf(m, "max_depth: %d\n", READ_ONCE(proxy_max_depth));
 	seq_printf(m, "no_owner: %llu\n", sum.no_owner);
+	seq_printf(m, "limited: %llu\n", sum.limited);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(proxy_flush);

@@ -30,11 +30,11 @@ struct blocked_edge {
 	bool			tentative;	/* the owner may be another one soon */
 };
 
-struct blocked_edge proxy_lock_edge(struct task_struct *p, bool queued);
+struct blocked_edge proxy_lock_edge(struct task_struct *p, bool queued, bool ask);
 void proxy_unlock_edge(struct blocked_edge *edge);
 
 DEFINE_CLASS(blocked_edge, struct blocked_edge, proxy_unlock_edge(&_T),
-	     proxy_lock_edge(p, queued), struct task_struct *p, bool queued)
+	     proxy_lock_edge(p, queued, ask), struct task_struct *p, bool queued, bool ask)
 
 /*
  * No walk follows more edges than this. Deadlocked tasks form a cycle, which a
@@ -69,12 +69,62 @@ void proxy_walk_lent(struct proxy_walk *walk, struct rq *rq, struct task_struct 
 		     struct task_struct *owner);
 bool proxy_walk_cycle(struct task_struct *member);
 
+#ifdef CONFIG_SCHED_PROXY_FLUSH
+
+bool proxy_walk_spent(struct proxy_walk *walk, struct rq *rq, struct task_struct *donor,
+		      struct task_struct *owner);
+void __proxy_limit_pick(struct rq *rq);
+void __proxy_limit_stop(struct rq *rq);
+
+/* What to run next is about to be picked. */
+static inline void proxy_limit_pick(struct rq *rq)
+{
+	if (unlikely(rq->proxy_bounded))
+		__proxy_limit_pick(rq);
+}
+
+/* A pick is over. */
+static inline void proxy_limit_picked(struct rq *rq)
+{
+	if (unlikely(rq->proxy_limit_armed && !rq->proxy_bounded))
+		__proxy_limit_stop(rq);
+}
+
+/* For @delta ns @running has run on the context of @donor. */
+static inline void proxy_account_lent(struct rq *rq, struct task_struct *donor,
+				      struct task_struct *running, u64 delta)
+{
+	if (!sched_proxy_exec() || donor == running || is_idle_task(donor))
+		return;
+	donor->proxy_lent += delta;
+	running->proxy_borrowed += delta;
+	if (rq->proxy_bounded)
+		donor->proxy_lent_wait += delta;
+}
+
+#else /* !CONFIG_SCHED_PROXY_FLUSH */
+
+static inline bool proxy_walk_spent(struct proxy_walk *walk, struct rq *rq,
+				    struct task_struct *donor, struct task_struct *owner)
+{
+	return false;
+}
+
+static inline void proxy_limit_pick(struct rq *rq) { }
+static inline void proxy_limit_picked(struct rq *rq) { }
+static inline void proxy_account_lent(struct rq *rq, struct task_struct *donor,
+				      struct task_struct *running, u64 delta) { }
+
+#endif /* CONFIG_SCHED_PROXY_FLUSH */
+
 bool proxy_await(struct task_struct *p, struct task_struct *owner, struct task_struct *donor,
 		 struct task_struct *lender);
+void proxy_await_only(struct task_struct *p, struct task_struct *owner);
 bool proxy_await_blocked(struct task_struct *p, struct task_struct *owner);
 void proxy_wake_later(struct task_struct *p);
+void proxy_enqueue(struct task_struct *p, struct task_struct *owner);
 void __proxy_unblock(struct task_struct *p);
-void __proxy_awake(struct task_struct *p);
+void __proxy_awake(struct task_struct *p, struct task_struct *owner);
 void __proxy_task_dead(struct task_struct *p);
 
 #ifdef CONFIG_SCHED_PROXY_EXEC
@@ -99,7 +149,7 @@ static inline void proxy_awake(struct task_struct *p)
 	/* Pairs with proxy_await(): it sees ->on_rq, or this sees the flag. */
 	smp_mb();
 	if (READ_ONCE(p->proxy_flags))
-		__proxy_awake(p);
+		__proxy_awake(p, p);
 }
 
 static inline void proxy_task_dead(struct task_struct *p)

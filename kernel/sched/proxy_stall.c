@@ -412,14 +412,19 @@ static void stall_untell(struct rq *rq)
 	list_for_each_entry(p, &rq->stall.told, stall_node)
 		p->stall_since &= ~STALL_TOLD;
 	list_splice_init(&rq->stall.told, &rq->stall.waiting);
+	/* It may have been told of, and run at the moment. */
+	rq->stall.ran = NULL;
 }
 
-/* How long until a line may be printed again */
+/* How long until a line like that of @said_at may be printed again; 0: never was */
+static s64 stall_say_again_time(struct rq *rq, u64 said_at)
+{
+	return said_at ? said_at + STALL_SAY_NS - rq_clock(rq) : 0;
+}
+
 static s64 stall_say_time(struct rq *rq)
 {
-	struct stall_rq *st = &rq->stall;
-
-	return st->said_at ? st->said_at + STALL_SAY_NS - rq_clock(rq) : 0;
+	return stall_say_again_time(rq, rq->stall.said_at);
 }
 
 /* How long until @p is due: has waited, behind what takes the CPU, for too long */
@@ -439,6 +444,16 @@ static s64 stall_ask_time(struct rq *rq, struct task_struct *p)
 	if (!awaited_ns)
 		return S64_MAX;
 	return max(p->stall_since + awaited_ns, again) - rq->stall.clock;
+}
+
+/*
+ * Does @p preempt what runs, without help? With core scheduling the siblings have a
+ * say in that.
+ */
+static bool stall_preempts(struct rq *rq, struct task_struct *p)
+{
+	return rt_prio(p->prio) && p->prio < rq->donor->prio &&
+	       p->prio == rq->rt.highest_prio.curr && !sched_core_enabled(rq);
 }
 
 static bool stall_warm(struct rq *rq)
@@ -741,7 +756,9 @@ static void stall_update(struct rq *rq)
 	s64 left;
 
 	for (;;) {
-		st->taken = stall_taken(rq);
+		/* While nobody waits no hook is called, and it would be out of date. */
+		WRITE_ONCE(st->taken, (st->nr_waiting || st->boosted || st->piece_ns) &&
+				      stall_taken(rq));
 
 		switch (st->state) {
 		case STALL_IDLE:
@@ -758,6 +775,9 @@ static void stall_update(struct rq *rq)
 					stall_timer_start(rq, stall_say_time(rq));
 				return;
 			}
+			/* With the switch to it the next one is looked at. */
+			if (stall_preempts(rq, p))
+				return;
 			left = stall_due_time(rq, p);
 			if (!stall_warm(rq) || !stall_may_lend(rq)) {
 				stall_timer_start(rq, min(left, stall_ask_time(rq, p)));
@@ -1028,6 +1048,9 @@ static struct task_struct *stall_helpless(struct rq *rq)
 
 	if (ns < STALL_HELPLESS_NS || (st->sleepless && st->sleepless_told))
 		return NULL;
+	/* A panic does not have to wait. */
+	if (stall_say_again_time(rq, st->helpless_at) > 0 && !READ_ONCE(stall_panic))
+		return NULL;
 	return p;
 }
 
@@ -1081,6 +1104,7 @@ static bool stall_report(struct rq *rq, struct stall_report *r)
 			st->sleepless_ns = 0;
 		st->sleepless = p;
 		st->sleepless_told = true;
+		st->helpless_at = rq_clock(rq);
 		return true;
 	}
 	r->wait_us = div_u64(st->clock - stall_since(p), NSEC_PER_USEC);
@@ -1380,6 +1404,13 @@ void __stall_donor_change(struct rq *rq)
 	stall_update(rq);
 }
 
+/* Help goes on, so that the threshold has nothing to decide. */
+void __stall_lent_out(struct rq *rq)
+{
+	stall_clock_update(rq);
+	rq->stall.warm_until = rq_clock(rq) + STALL_WARM_NS;
+}
+
 /* --- Watching CPUs, and no longer --- */
 
 /* Ask admission control for the server's bandwidth. */
@@ -1414,7 +1445,6 @@ static void stall_rq_watch(struct rq *rq)
 	st->budget = min(st->budget, 0LL);
 	st->budget_at = rq_clock(rq);
 	st->clock_at = rq_clock(rq);
-	st->taken = stall_taken(rq);
 	stall_set_state(rq, STALL_IDLE);
 }
 
@@ -1431,10 +1461,10 @@ static void stall_rq_unwatch(struct rq *rq, enum stall_end reason)
 	stall_untell(rq);
 	list_for_each_entry_safe(p, tmp, &st->waiting, stall_node)
 		stall_wait_end(rq, p);
-	st->ran = NULL;
 	st->sleepless = NULL;
 	st->warm_until = 0;
 	st->piece_ns = 0;
+	WRITE_ONCE(st->taken, false);
 	hrtimer_try_to_cancel(&st->timer);
 	stall_set_state(rq, STALL_OFF);
 }

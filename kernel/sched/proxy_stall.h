@@ -16,6 +16,7 @@ void __stall_dequeue(struct rq *rq, struct task_struct *p, int flags);
 void __stall_switch(struct rq *rq, struct task_struct *prev,
 		    struct task_struct *next);
 void __stall_donor_change(struct rq *rq);
+void __stall_lent_out(struct rq *rq);
 
 void stall_rq_init(struct rq *rq);
 void stall_cpu_starting(unsigned int cpu);
@@ -67,6 +68,13 @@ static inline void stall_donor_change(struct rq *rq)
 		__stall_donor_change(rq);
 }
 
+/* What runs on @rq on a context that was lent to it has to go on without. */
+static inline void stall_lent_out(struct rq *rq)
+{
+	if (static_branch_unlikely(&stall_monitor_enabled) && stall_watched(rq))
+		__stall_lent_out(rq);
+}
+
 static inline void stall_task_init(struct task_struct *p)
 {
 	INIT_LIST_HEAD(&p->stall_node);
@@ -106,6 +114,7 @@ static inline void stall_dequeue(struct rq *rq, struct task_struct *p, int flags
 static inline void stall_switch(struct rq *rq, struct task_struct *prev,
 				struct task_struct *next) { }
 static inline void stall_donor_change(struct rq *rq) { }
+static inline void stall_lent_out(struct rq *rq) { }
 static inline void stall_task_init(struct task_struct *p) { }
 static inline void stall_rq_init(struct rq *rq) { }
 static inline void stall_cpu_starting(unsigned int cpu) { }

@@ -5,89 +5,111 @@
 #include <linux/sched.h>
 #include <linux/completion.h>
 
+struct worker_pool;
+struct rw_semaphore;
+struct workqueue_struct;
+struct work_struct;
+
 /**
  * struct flush_wait - what a task that flushes work is blocked on
- * @owner: names the task that has to run next for the flush to end
- * @func: the function of the work that is flushed, for reports, or NULL
- * @named: the task that was named last
- * @asked: somebody did ask
- * @nobody: that nobody could be named has been counted
+ * @owner: the task that has to run for the flush to end, or NULL
+ * @task: the flusher
+ * @func: the function of the work item that is flushed, for reports, or NULL
+ * @wq: whose work item or items, or NULL: a kthread_worker's
+ * @pool: where the work item is, or NULL: all of @wq
+ * @target: the first work item of those that the flush's barrier is linked to
+ * @work: the pending work item that @owner is to take, only compared
+ * @pool_entry: on worker_pool::flush_waits
+ * @wq_entry: on workqueue_struct::flush_waits
+ * @request: on the list of those that need an owner
+ * @asked: a walk looked at @owner; its changes are told to it
+ * @linked: it may be on a list
+ * @assigned: nobody but @owner can end the flush
+ * @kind: BLOCKED_ON_FLUSH, or what else @task waits for that has an owner
  *
- * Lives on the stack of the task that waits. It is a task's ->blocked_on, and
- * then @owner may be called by anybody, only with that task's ->blocked_lock
- * held: that lock is what keeps the object alive. It also protects the writing
- * of the other fields.
- *
- * @owner is called with interrupts disabled and, possibly, an rq->lock held.
- * A lock that nests outside of those it may only trylock, and answer
- * ERR_PTR(-EAGAIN) when that fails. If the answer holds only as long as such a
- * lock is held, it leaves the lock in *@lock, and the caller releases it.
- * %NULL means that nobody can be named. What is returned is a task that does
- * not go away for an RCU grace period.
- *
- * When the answer changes otherwise than by what the task that was named does
- * when it runs, whoever changes it calls sched_proxy_owner(), or, not knowing
- * the flush, sched_proxy_relend() for the task that was named before.
+ * Lives on the stack of the flusher, and is its ->blocked_on while it sleeps:
+ * who holds its ->blocked_lock and finds it there may read all of this. @owner
+ * and the lists are written under flush_wait_lock, @asked and @linked under the
+ * flusher's ->blocked_lock. @owner does not go away for an RCU grace period.
  */
 struct flush_wait {
 #ifdef CONFIG_SCHED_PROXY_FLUSH
-	struct task_struct	*(*owner)(struct flush_wait *wait, raw_spinlock_t **lock);
+	struct task_struct	*owner;
+	struct task_struct	*task;
 	void			*func;
-	struct task_struct	*named;
+	struct workqueue_struct	*wq;
+	struct worker_pool	*pool;
+	struct work_struct	*target;
+	struct work_struct	*work;
+	struct list_head	pool_entry;
+	struct list_head	wq_entry;
+	struct list_head	request;
 	bool			asked;
-	bool			nobody;
+	bool			linked;
+	bool			assigned;
+	u8			kind;
 #endif
 } __aligned(BLOCKED_ON_KINDS + 1);	/* there are tag bits in pointers to it */
 
 #ifdef CONFIG_SCHED_PROXY_FLUSH
 
-#define FLUSH_WAIT_INIT(_owner, _func)	{ .owner = (_owner), .func = (_func) }
+extern raw_spinlock_t flush_wait_lock;
+
+/**
+ * struct flush_wait_ref - a flush that may be over
+ * @wait: its address
+ * @task: the flusher, with a reference held
+ * @wq: what was @wait->wq, under RCU
+ * @pool: what was @wait->pool, under RCU
+ */
+struct flush_wait_ref {
+	struct flush_wait	*wait;
+	struct task_struct	*task;
+	struct workqueue_struct	*wq;
+	struct worker_pool	*pool;
+};
 
 void wait_for_completion_flush(struct completion *x, struct flush_wait *wait);
-void __proxy_awake(struct task_struct *task);
-void __sched_proxy_owner(struct task_struct *task);
+void wait_for_completion_owned(struct completion *x, struct task_struct *owner);
+bool flush_wait_is(struct flush_wait_ref *ref);
+void flush_wait_assign(struct flush_wait *wait, struct task_struct *owner);
+void flush_wait_set_owner(struct flush_wait *wait, struct task_struct *owner);
+void flush_wait_name_owner(struct flush_wait_ref *ref, struct task_struct *owner,
+			   struct work_struct *work, struct list_head *head, bool many);
+void flush_wait_want_owner(struct flush_wait *wait);
 
-/**
- * sched_proxy_relend - have those who sleep on account of a task look again
- * @task: a task that was named as somebody's owner, and perhaps is no longer
- *
- * Context: interrupts disabled; takes no lock but leaf locks.
- */
-static inline void sched_proxy_relend(struct task_struct *task)
-{
-	if (sched_proxy_exec() && READ_ONCE(task->proxy_flags))
-		__proxy_awake(task);
-}
+/* In kernel/locking/rwsem.c */
+struct task_struct *rwsem_writer(struct rw_semaphore *sem, bool *busy);
 
-/**
- * sched_proxy_owner - the owner of a flush is another one now
- * @wait: what @task is blocked on
- * @task: the task that waits
- * @owner: who has to run now, or NULL: find out
- *
- * Context: interrupts disabled; @wait exists. Called after the change, or with a
- * lock held that ->owner() needs to see it.
- */
-static inline void sched_proxy_owner(struct flush_wait *wait, struct task_struct *task,
-				     struct task_struct *owner)
+/* In kernel/workqueue.c */
+void wq_flush_find_owner(struct flush_wait_ref *ref);
+
+static inline void flush_wait_init(struct flush_wait *wait, struct workqueue_struct *wq,
+				   struct task_struct *owner, void *func)
 {
-	smp_mb();	/* pairs with lock_flush_edge() */
-	if (READ_ONCE(wait->asked) && (!owner || READ_ONCE(wait->named) != owner))
-		__sched_proxy_owner(task);
+	*wait = (struct flush_wait){
+		.task = current, .wq = wq, .func = func, .owner = owner, .assigned = owner,
+		.kind = BLOCKED_ON_FLUSH,
+		.pool_entry = LIST_HEAD_INIT(wait->pool_entry),
+		.wq_entry = LIST_HEAD_INIT(wait->wq_entry),
+		.request = LIST_HEAD_INIT(wait->request),
+	};
 }
 
 #else /* !CONFIG_SCHED_PROXY_FLUSH */
-
-#define FLUSH_WAIT_INIT(_owner, _func)	{ }
 
 static inline void wait_for_completion_flush(struct completion *x, struct flush_wait *wait)
 {
 	wait_for_completion(x);
 }
 
-static inline void sched_proxy_relend(struct task_struct *task) { }
-static inline void sched_proxy_owner(struct flush_wait *wait, struct task_struct *task,
-				     struct task_struct *owner) { }
+static inline void wait_for_completion_owned(struct completion *x, struct task_struct *owner)
+{
+	wait_for_completion(x);
+}
+
+static inline void flush_wait_init(struct flush_wait *wait, struct workqueue_struct *wq,
+				   struct task_struct *owner, void *func) { }
 
 #endif /* CONFIG_SCHED_PROXY_FLUSH */
 
@@ -107,28 +129,9 @@ static inline void sched_proxy_recheck(void)
 		__sched_proxy_recheck();
 }
 
-/* task_struct::proxy_awaits of a task that was woken only to lend again */
-#define PROXY_LEND_AGAIN	((struct task_struct *)1L)
-
-/**
- * sched_proxy_woken_to_lend - was current woken to lend again?
- *
- * Then what it waits for is not to be had yet: it should block rather than spin.
- */
-static inline bool sched_proxy_woken_to_lend(void)
-{
-	return sched_proxy_exec() && READ_ONCE(current->proxy_awaits) == PROXY_LEND_AGAIN &&
-	       cmpxchg(&current->proxy_awaits, PROXY_LEND_AGAIN, NULL) == PROXY_LEND_AGAIN;
-}
-
 #else
 
 static inline void sched_proxy_recheck(void) { }
-
-static inline bool sched_proxy_woken_to_lend(void)
-{
-	return false;
-}
 
 #endif /* CONFIG_SCHED_PROXY_EXEC */
 

@@ -76,6 +76,34 @@ TRACE_EVENT(sched_proxy_cycle,
 		  __entry->comm, __entry->pid, __entry->length, __get_str(chain))
 );
 
+/* In this wait donor has lent along flushes for as long as it may. It sleeps. */
+TRACE_EVENT(sched_proxy_limit,
+
+	TP_PROTO(struct task_struct *donor, struct task_struct *owner, u64 lent),
+
+	TP_ARGS(donor, owner, lent),
+
+	TP_STRUCT__entry(
+		__array(	char,	donor_comm,	TASK_COMM_LEN	)
+		__field(	pid_t,	donor_pid			)
+		__array(	char,	owner_comm,	TASK_COMM_LEN	)
+		__field(	pid_t,	owner_pid			)
+		__field(	u64,	lent				)
+	),
+
+	TP_fast_assign(
+		memcpy(__entry->donor_comm, donor->comm, TASK_COMM_LEN);
+		__entry->donor_pid	= donor->pid;
+		memcpy(__entry->owner_comm, owner->comm, TASK_COMM_LEN);
+		__entry->owner_pid	= owner->pid;
+		__entry->lent		= lent;
+	),
+
+	TP_printk("donor=%s:%d owner=%s:%d lent_ns=%llu",
+		  __entry->donor_comm, __entry->donor_pid,
+		  __entry->owner_comm, __entry->owner_pid, __entry->lent)
+);
+
 #endif /* _TRACE_SCHED_PROXY_H */
 
 /* This part must be outside protection */

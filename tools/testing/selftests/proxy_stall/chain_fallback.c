@@ -101,33 +101,6 @@ TEST_F_TIMEOUT(fallback, bh_work, PATIENCE)
 }
 
 /*
- * The workqueue's one active work is another pool's, and starves there: where
- * the work that it holds back is, nobody has anything to do.
- */
-TEST_F_TIMEOUT(fallback, held_back_by_another_pool, PATIENCE)
-{
-	long long no_owner = proxy_stat("no_owner");
-	struct work_report r;
-	struct actor *w;
-	struct hog *hog;
-
-	ASSERT_EQ(0, chain_work(0, "burn 20"));
-	ASSERT_EQ(0, chain_work(1, "burn 20"));
-	ASSERT_EQ(0, pools_per_cpu());
-	/* The pool's first worker creates the second one. */
-	ASSERT_EQ(0, chain_run("queue 1 @ sysfs1; flush 1"));
-	hog = hog_start(self->cpu);
-	ASSERT_NE(NULL, hog);
-	ASSERT_EQ(0, chain_run("queue 1 @ sysfs1"));
-	w = STRONG("queue 0 %d sysfs1; flush 0", H_CPU);
-	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(rescued(w, hog, self->threshold_us + 1000));
-	r = chain_report(1);
-	EXPECT_LE(self->threshold_us * 1000ULL, r.first_ns - r.queued_ns);
-	EXPECT_LT(no_owner, proxy_stat("no_owner"));
-}
-
-/*
  * The pool's last idle worker waits for kthreadd, which starves, and so does
  * what kthreadd creates: a threshold for each.
  */
@@ -229,6 +202,26 @@ TEST_F_TIMEOUT(fallback, turn_ends_while_the_hog_lends, PATIENCE)
 	EXPECT_EQ(0, kthread_command(other, "wait"));
 	EXPECT_TRUE(ends(hog));
 	EXPECT_EQ(0, stat_of(self->cpu, "waiting"));
+}
+
+/* Where a strong waiter has lent as much as it may, the monitor goes on at once. */
+TEST_F_TIMEOUT(fallback, lent_as_much_as_may_be, PATIENCE)
+{
+	struct actor *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, set("proxy_flush_limit_us", 20000));
+	/* Without a hint, help would begin after the threshold. */
+	ASSERT_EQ(0, set("stall_monitor_awaited_us", 0));
+	ASSERT_EQ(0, set("stall_monitor_threshold_us", 1000000));
+	ASSERT_EQ(0, chain_work(0, "burn 22000"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, w);
+	/* 2 ms are left, and what the loop costs: 40 slices and more. */
+	EXPECT_TRUE(rescued(w, hog, 200000));
+	EXPECT_LE(50000000ULL, w->end_ns - w->start_ns);
 }
 
 TEST_HARNESS_MAIN

@@ -87,8 +87,14 @@ FIXTURE_VARIANT_ADD(flush, asleep) {
 };
 
 FIXTURE_VARIANT_ADD(flush, behind_a_running_work) {
-	.work = { "burn 20", "mark 1; burn 30000" }, .work_us = 30000,
+	.work = { "burn 20", "mark 1; burn 30000" },
 	.before = "queue 1 @ percpu; wait 1",
+	.script = "queue 0 @ percpu; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(flush, behind_pending_works) {
+	.work = { "burn 20", "mark 1; burn 30000", "burn 30000", "burn 30000" },
+	.before = "queue 1 @ percpu; wait 1; queue 2 @ percpu; queue 3 @ percpu",
 	.script = "queue 0 @ percpu; flush 0",
 };
 
@@ -198,6 +204,15 @@ FIXTURE_VARIANT_ADD(flush, kthread_flush_worker) {
 	.script = "kqueue 0 @; kflushall @",
 };
 
+/* Waits for a completion whose doer is known */
+FIXTURE_VARIANT_ADD(flush, smp_call_on_cpu) {
+	.script = "call @ 20",
+};
+
+FIXTURE_VARIANT_ADD(flush, kthread_stop) {
+	.script = "kthread @",
+};
+
 FIXTURE_VARIANT_ADD(flush, flush_workqueue) {
 	.work = { "burn 20" },
 	.script = "queue 0 @ percpu; flushwq percpu",
@@ -289,7 +304,8 @@ static bool is_worker_as_ever(int work)
 	struct work_report r = chain_report(work);
 	struct identity id;
 
-	if (!r.pid)
+	/* It has not run, and what is reported is a former test's. */
+	if (!r.pid || !task_state(r.pid))
 		return true;
 	id = identity_of(r.pid);
 	return id.policy == SCHED_OTHER && !id.prio && atoi(id.stat[0]) == 20 + id.nice &&
@@ -728,6 +744,101 @@ TEST_F_TIMEOUT(chain, rtnl, PATIENCE)
 
 /* Owners that sleep where no chain can see it */
 
+/*
+ * A writer holds an rw_semaphore, and sleeps in a flush. Readers and writers lend
+ * to it, and so does who waits for a mutex that one of them holds.
+ */
+TEST_F_TIMEOUT(chain, over_rwsems, PATIENCE)
+{
+	static const char * const waits[] = { "down 1", "downr 1", "lock 1" };
+	struct actor *h, *r, *w;
+	struct hog *hog;
+	int i;
+
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, chain_work(i, "burn 20"));
+		h = WEAK("down 1; queue %d @ percpu; flush %d", i, i);
+		ASSERT_NE(NULL, h);
+		ASSERT_TRUE(blocks(h));
+		r = WEAK("lock 1; downr 1; up 1; sleep 10");
+		ASSERT_NE(NULL, r);
+		ASSERT_TRUE(blocks(r));
+		w = STRONG("%s", waits[i]);
+		ASSERT_NE(NULL, w);
+		EXPECT_TRUE(ends(w));
+		EXPECT_TRUE(hog_running(hog));
+		EXPECT_TRUE(in_time(w->start_ns, w->end_ns, AT_ONCE_US));
+		EXPECT_TRUE(ends(h));
+		EXPECT_TRUE(ends(r));
+		EXPECT_TRUE(hog_running(hog));
+	}
+}
+
+static int write_number(void *text)
+{
+	const char *path = text;
+
+	return put(path, "%s\n", path + strlen(path) + 1);
+}
+
+static const struct actor_plan strong_plan = {
+	.policy = SCHED_FIFO, .prio = W_PRIO, .cpu = W_CPU, .rounds = 1,
+};
+
+/* Each CPU's kworker takes pages out of its buffer. */
+TEST_F_TIMEOUT(chain, trace_buffer_is_resized, PATIENCE)
+{
+	struct actor *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, put(TRACEFS "buffer_size_kb", "100\n"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = actor_start(&strong_plan, write_number, TRACEFS "buffer_size_kb\00050");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+}
+
+/* Its threads are parked, and others flush works of all CPUs. */
+TEST_F_TIMEOUT(chain, cpu_goes_and_comes, PATIENCE)
+{
+	struct actor *w;
+	struct hog *hog;
+
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = actor_start(&strong_plan, write_number,
+			"/sys/devices/system/cpu/cpu2/online\0000");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	w = actor_start(&strong_plan, write_number,
+			"/sys/devices/system/cpu/cpu2/online\0001");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+}
+
+TEST_F_TIMEOUT(chain, hogged_cpu_goes, PATIENCE)
+{
+	struct actor *w;
+	struct hog *hog;
+
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = actor_start(&strong_plan, write_number,
+			"/sys/devices/system/cpu/cpu3/online\0000");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	/* It did not end before. */
+	EXPECT_TRUE(peek(hog->moved));
+	hog_stop(hog);
+	EXPECT_EQ(0, put("/sys/devices/system/cpu/cpu3/online", "1\n"));
+}
+
 TEST_F_TIMEOUT(chain, owner_wakes_behind_the_hog, PATIENCE)
 {
 	struct actor *h, *w;
@@ -746,6 +857,86 @@ TEST_F_TIMEOUT(chain, owner_wakes_behind_the_hog, PATIENCE)
 	EXPECT_TRUE(ends(w));
 	EXPECT_TRUE(hog_running(hog));
 	EXPECT_TRUE(in_time(chain_mark_ns(1), w->end_ns, 40000 + AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* Something stronger than W has W's CPU. W lends nevertheless: it need not run. */
+TEST_F_TIMEOUT(chain, waiter_has_no_cpu, PATIENCE)
+{
+	struct hog_plan plan = { .cpu = W_CPU, .prio = W_PRIO + 10, .ms = 3000 };
+	struct hog *hog, *stronger;
+	struct actor *h, *w;
+
+	h = chain_start(SCHED_OTHER, 0, self->cpu,
+			"lock 1; mark 1; sleep 40000; burn 20; mark 2");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("lock 1");
+	ASSERT_NE(NULL, w);
+	ASSERT_TRUE(blocks(w));
+	stronger = hog_start_plan(&plan);
+	ASSERT_NE(NULL, stronger);
+	EXPECT_FALSE(!!chain_mark_ns(2));
+	EXPECT_TRUE(wait_until(1000, chain_mark_ns(2)));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(hog_running(stronger));
+	EXPECT_TRUE(in_time(chain_mark_ns(1), chain_mark_ns(2), 40000 + AT_ONCE_US));
+	hog_stop(stronger);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* The task between W and the owner could lend itself, but not enough. */
+TEST_F_TIMEOUT(chain, middle_is_weaker_than_the_hog, PATIENCE)
+{
+	struct actor *k, *m, *w;
+	struct hog *hog;
+
+	k = chain_start(SCHED_OTHER, 0, self->cpu, "lock 1; mark 1; sleep 40000; burn 20");
+	ASSERT_NE(NULL, k);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	m = chain_start(SCHED_FIFO, HOG_PRIO - 5, H_CPU, "lock 2; mark 2; lock 1");
+	ASSERT_NE(NULL, m);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(2)));
+	ASSERT_TRUE(blocks(m));
+	w = STRONG("lock 2");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(chain_mark_ns(1), w->end_ns, 40000 + AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* An owner wakes many times. W waits all the while: whoever looks sees it do so. */
+TEST_F_TIMEOUT(chain, waiter_does_not_run, PATIENCE)
+{
+	char script[1024] = "lock 1; mark 1; ";
+	struct actor *h, *w;
+	struct hog *hog;
+	__u64 before;
+	int i;
+
+	for (i = 0; i < 20; i++)
+		strcat(script, "sleep 2000; burn 20; ");
+	strcat(script, "mark 2; sleep 10000");
+	h = chain_start(SCHED_OTHER, 0, self->cpu, "%s", script);
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("lock 1");
+	ASSERT_NE(NULL, w);
+	ASSERT_TRUE(blocks(w));
+	before = turns(w->pid);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(2)));
+	EXPECT_EQ(before, turns(w->pid));
+	EXPECT_EQ('D', task_state(w->pid));
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
 	EXPECT_TRUE(nothing_stays(hog));
 }
 
@@ -951,6 +1142,26 @@ TEST_F_TIMEOUT(chain, rescuer_when_no_thread_can_be_created, PATIENCE)
 	EXPECT_TRUE(nothing_stays(hog));
 }
 
+/* The rescuer has one work, and two are left: the second of them is flushed. */
+TEST_F_TIMEOUT(chain, rescuer_takes_one_out_of_turn, PATIENCE)
+{
+	struct actor *w, *v;
+	struct hog *hog;
+
+	ASSERT_EQ(0, chain_work(1, "mark 1; sleep 5000"));
+	ASSERT_EQ(0, chain_work(2, "burn 20"));
+	ASSERT_EQ(0, chain_work(3, "burn 20"));
+	v = chain_start(SCHED_FIFO, W_PRIO, 2, "wait 1; flush 3");
+	ASSERT_NE(NULL, v);
+	w = start_without_threads(&hog, self->cpu, "queue 1 @ reclaim; queue 2 @ reclaim; "
+				  "queue 3 @ reclaim; flush 1; flush 2");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(v));
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
 TEST_F_TIMEOUT(chain, threads_can_be_created_again, PATIENCE)
 {
 	long long threads_max = stall("threads-max");
@@ -1056,6 +1267,75 @@ TEST_F_TIMEOUT(chain, first_flusher_wakes_behind_the_hog, PATIENCE)
 	EXPECT_TRUE(nothing_stays(hog));
 }
 
+/* The workqueue's one active work is another pool's, and starves there. */
+TEST_F_TIMEOUT(chain, held_back_by_another_pool, PATIENCE)
+{
+	struct actor *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	ASSERT_EQ(0, chain_work(1, "burn 20"));
+	ASSERT_EQ(0, pools_per_cpu());
+	/* The pool's first worker creates the second one. */
+	ASSERT_EQ(0, chain_run("queue 1 @ sysfs1; flush 1"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, chain_run("queue 1 @ sysfs1"));
+	w = STRONG("queue 0 %d sysfs1; flush 0", H_CPU);
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/*
+ * Work 1 sleeps in another pool and holds back two on the hogged CPU. When it
+ * ends the first of them is active, and then the one that is flushed.
+ */
+TEST_F_TIMEOUT(chain, held_back_twice, PATIENCE)
+{
+	struct actor *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, pools_per_cpu());
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	ASSERT_EQ(0, chain_work(1, "mark 1; sleep 30000; mark 2"));
+	ASSERT_EQ(0, chain_work(2, "burn 20"));
+	ASSERT_EQ(0, chain_run("queue 0 @ sysfs1; flush 0; queue 1 %d sysfs1; wait 1", H_CPU));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("queue 2 @ sysfs1; queue 0 @ sysfs1; flush 0");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(chain_mark_ns(2), w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* The same of an ordered workqueue, the pools of which change meanwhile. */
+TEST_F_TIMEOUT(chain, ordered_queue_moves, PATIENCE)
+{
+	struct actor *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, chain_work(0, "burn 20"));
+	ASSERT_EQ(0, chain_work(1, "mark 1; sleep 60000; mark 2"));
+	ASSERT_EQ(0, chain_work(2, "burn 20"));
+	ASSERT_EQ(0, chain_run("queue 1 -1 ordered; wait 1"));
+	ASSERT_EQ(0, confine_unbound(self->cpu));
+	/* Workers of former pools come to their end. */
+	sleep_us(20000);
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("queue 2 -1 ordered; queue 0 -1 ordered; flush 0");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_TRUE(in_time(chain_mark_ns(2), w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(nothing_stays(hog));
+}
+
 /* What is flushed is held back by a work of another pool, and then not any more. */
 TEST_F_TIMEOUT(chain, max_active_is_raised, PATIENCE)
 {
@@ -1079,6 +1359,54 @@ TEST_F_TIMEOUT(chain, max_active_is_raised, PATIENCE)
 	EXPECT_TRUE(hog_running(hog));
 	EXPECT_TRUE(in_time(chain_mark_ns(2), chain_report(0).end_ns, AT_ONCE_US));
 	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* Who would not lend has no work item be taken out of its turn, nor a worker created. */
+TEST_F_TIMEOUT(chain, weak_waiters_expedite_nothing, PATIENCE)
+{
+	struct actor *h, *w;
+
+	if (!lab_exact_time())
+		SKIP(return, "needs exact time");
+	ASSERT_EQ(0, chain_work(0, "mark 2"));
+	ASSERT_EQ(0, chain_work(1, "mark 1; burn 9000"));
+	h = WEAK("lock 1; queue 1 @ percpu; wait 1; queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	w = chain_start(SCHED_OTHER, 0, W_CPU, "lock 1");
+	ASSERT_NE(NULL, w);
+	ASSERT_GT(chain_mark_ns(1) + 7000000, w->start_ns);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(ends(h));
+	EXPECT_LE(chain_mark_ns(1) + 9000000, chain_mark_ns(2));
+}
+
+/* A wakeup does not have to tell each of those that wait for the same one. */
+TEST_F_TIMEOUT(chain, many_weak_waiters, PATIENCE)
+{
+	struct actor *h, *k, *w;
+	long long enqueued;
+	int i;
+
+	k = chain_start(SCHED_OTHER, 0, 2,
+			"lock 2; mark 1; sleep 50000; mark 2; burn 300000; unlock 2");
+	ASSERT_NE(NULL, k);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	h = chain_start(SCHED_IDLE, 0, W_CPU, "lock 1; lock 2; mark 3; sleep 200000");
+	ASSERT_NE(NULL, h);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(2)));
+	for (i = 0; i < 40; i++) {
+		w = WEAK("lock 1");
+		ASSERT_NE(NULL, w);
+	}
+	ASSERT_TRUE(blocks(w));
+	ASSERT_FALSE(k->end_ns);
+	enqueued = proxy_stat("enqueued");
+	ASSERT_TRUE(wait_until(HOG_MS, chain_mark_ns(3)));
+	EXPECT_GT(enqueued + 20, proxy_stat("enqueued"));
+	EXPECT_TRUE(ends(k));
+	EXPECT_TRUE(ends(h));
+	EXPECT_TRUE(ends(w));
 }
 
 /*
@@ -1107,6 +1435,136 @@ TEST_F_TIMEOUT(chain, owner_takes_it_again, PATIENCE)
 	/* Its turn came before the last one's. */
 	EXPECT_LT(chain_mark_ns(1), h->end_ns);
 	EXPECT_TRUE(nothing_stays(hog));
+}
+
+/* Of one wait along flushes no more is lent than the limit, whatever there is to do. */
+#define LIMIT_US	20000
+
+FIXTURE(limit) {
+	int cpu;
+};
+
+FIXTURE_VARIANT(limit) {
+	const char *work[2];
+	const char *h, *w;
+};
+
+FIXTURE_VARIANT_ADD(limit, one_work) {
+	.work = { "burn 60000" },
+	.w = "queue 0 @ percpu; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(limit, under_a_mutex) {
+	.work = { "burn 60000" },
+	.h = "lock 1; queue 0 @ percpu; flush 0",
+	.w = "lock 1",
+};
+
+FIXTURE_VARIANT_ADD(limit, works_in_a_row) {
+	.work = { "burn 15000", "burn 45000" },
+	.h = "lock 1; queue 0 @ percpu; flush 0; queue 1 @ percpu; flush 1",
+	.w = "lock 1",
+};
+
+FIXTURE_VARIANT_ADD(limit, sleeps_in_between) {
+	.work = { "burn 15000; sleep 2000; burn 4000; sleep 2000; burn 40000" },
+	.w = "queue 0 @ percpu; flush 0",
+};
+
+FIXTURE_VARIANT_ADD(limit, of_a_kthread_work) {
+	.work = { "burn 60000" },
+	.w = "kqueue 0 @; kflush 0",
+};
+
+FIXTURE_SETUP(limit)
+{
+	const char *why = chain_enter();
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->cpu = lab_cpu();
+	ASSERT_EQ(0, set("proxy_flush_limit_us", LIMIT_US));
+}
+
+FIXTURE_TEARDOWN(limit)
+{
+	lab_leave();
+}
+
+TEST_F_TIMEOUT(limit, is_kept, PATIENCE)
+{
+	static struct event events[MAX_EVENTS];
+	int i, n, found = 0;
+	struct actor *h, *w;
+	char donor[64];
+	struct hog *hog;
+	__u64 lost;
+
+	for (i = 0; i < 2 && variant->work[i]; i++)
+		ASSERT_EQ(0, chain_work(i, variant->work[i]));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	if (variant->h) {
+		h = WEAK("%s", variant->h);
+		ASSERT_NE(NULL, h);
+		ASSERT_TRUE(blocks(h));
+	}
+	ASSERT_EQ(0, trace_start("sched:sched_proxy_limit"));
+	lost = run_delay_ns(hog->pid);
+	w = STRONG("%s", variant->w);
+	ASSERT_NE(NULL, w);
+	ASSERT_TRUE(wait_until(HOG_MS, lent_ns(w->pid) > (LIMIT_US - 1000) * 1000ULL));
+	sleep_us(50000);
+	lost = run_delay_ns(hog->pid) - lost;
+	n = trace_stop(events, MAX_EVENTS);
+
+	/* It waits on, and so does all that is left to do. */
+	ASSERT_TRUE(hog_running(hog));
+	EXPECT_FALSE(w->end_ns);
+	EXPECT_TRUE(actor_blocked(w));
+	EXPECT_EQ(W_PRIO, identity_of(w->pid).prio);
+	if (lab_exact_time()) {
+		EXPECT_LE((LIMIT_US - 50) * 1000ULL, lost);
+		EXPECT_GE((LIMIT_US + 200) * 1000ULL, lost);
+		EXPECT_GE((LIMIT_US + 200) * 1000ULL, lent_ns(w->pid));
+	}
+	snprintf(donor, sizeof(donor), "donor=chain_lend:%d ", w->pid);
+	for (i = 0; i < n; i++)
+		found += event_has(&events[i], donor);
+	EXPECT_EQ(1, found);
+	hog_stop(hog);
+	EXPECT_TRUE(ends(w));
+	if (variant->h)
+		EXPECT_TRUE(ends(h));
+}
+
+/* A chain of mutexes alone has none, and neither has a new wait. */
+TEST_F_TIMEOUT(chain, limit_is_of_one_wait, PATIENCE)
+{
+	struct actor *h, *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, set("proxy_flush_limit_us", LIMIT_US));
+	ASSERT_EQ(0, chain_work(0, "burn 15000"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("queue 0 @ percpu; flush 0; queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_LE(30000000ULL, lent_ns(w->pid));
+	EXPECT_LE(30000000ULL, borrowed_ns(chain_report(0).pid));
+	h = chain_start(SCHED_OTHER, 0, self->cpu, "lock 1; mark 0; sleep 5000; burn 40000");
+	ASSERT_NE(NULL, h);
+	/* It has to get there first. */
+	hog_stop(hog);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(0)));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("lock 1");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(hog_running(hog));
 }
 
 /* What ends a lending, or moves it */
@@ -1141,6 +1599,7 @@ FIXTURE_SETUP(lending)
 		SKIP(return, "%s", why);
 	self->cpu = lab_cpu();
 	self->w = NULL;
+	ASSERT_EQ(0, set("proxy_flush_limit_us", 0));
 	ASSERT_EQ(0, chain_work(0, "mark 1; burn %d", LONG_US));
 	self->hog = hog_start(self->cpu);
 	ASSERT_NE(NULL, self->hog);

@@ -285,7 +285,7 @@ static void __attribute__((constructor)) save_all(void)
 		"stall_monitor_duration_us",
 		"stall_monitor_period_us", "stall_monitor_runtime_us",
 		"stall_monitor", "stall_monitor_ignore", "stall_monitor_log",
-		"stall_monitor_panic",
+		"stall_monitor_panic", "proxy_flush_limit_us",
 		"sched_rt_runtime_us", "printk", "threads-max",
 	};
 	char path[96];
@@ -1249,6 +1249,33 @@ __u64 run_time_ns(pid_t pid)
 __u64 run_delay_ns(pid_t pid)
 {
 	return account_of(pid, 1);
+}
+
+/* /proc/PID/sched has milliseconds, and behind the point the nanoseconds. */
+static __u64 sched_ns(pid_t pid, const char *key)
+{
+	char path[64], buf[4096], *at, *end;
+	__u64 ms;
+
+	snprintf(path, sizeof(path), "/proc/%d/sched", pid);
+	if (get(path, buf, sizeof(buf)) <= 0)
+		return 0;
+	at = strstr(buf, key);
+	at = at ? strchr(at, ':') : NULL;
+	if (!at)
+		return 0;
+	ms = strtoull(at + 1, &end, 10);
+	return ms * 1000000 + (*end == '.' ? strtoull(end + 1, NULL, 10) : 0);
+}
+
+__u64 borrowed_ns(pid_t pid)
+{
+	return sched_ns(pid, "\nproxy.borrowed ");
+}
+
+__u64 lent_ns(pid_t pid)
+{
+	return sched_ns(pid, "\nproxy.lent ");
 }
 
 /* How often it was switched to */

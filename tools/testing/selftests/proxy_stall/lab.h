@@ -241,6 +241,9 @@ char task_state(pid_t pid);
 /* The time that the task ran, and that it waited to run */
 __u64 run_time_ns(pid_t pid);
 __u64 run_delay_ns(pid_t pid);
+/* How long it ran on contexts that were lent to it, and others on its own */
+__u64 borrowed_ns(pid_t pid);
+__u64 lent_ns(pid_t pid);
 __u64 turns(pid_t pid);
 long long timer_interrupts(int cpu);
 

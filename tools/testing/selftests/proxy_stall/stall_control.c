@@ -733,4 +733,58 @@ TEST_F_TIMEOUT(stall, enabling_is_refused, PATIENCE)
 	EXPECT_TRUE(hog_running(hog));
 }
 
+/* Who was told of while there was none, and runs when there is some, is helped later on. */
+TEST_F_TIMEOUT(stall, bandwidth_comes_while_it_runs, PATIENCE)
+{
+	struct hog_plan plan = {
+		.cpu = self->cpu, .prio = HOG_PRIO, .ms = HOG_MS, .naps = 1,
+		.run_us = 200000, .sleep_us = 100000,
+	};
+	long long detected;
+	struct hog *hog;
+	pid_t pids[32];
+	int n, fd, pid;
+
+	ASSERT_EQ(0, set("stall_monitor", 0));
+	/* A quarter is refused, next to nothing is not. */
+	ASSERT_EQ(0, set("stall_monitor_period_us", 4000000));
+	ASSERT_EQ(0, set("stall_monitor_runtime_us", 1000000));
+	ASSERT_EQ(0, set("sched_rt_runtime_us", 950000));
+	if (!deadline_possible(self->cpu))
+		SKIP(return, "no deadline task on CPU %d alone", self->cpu);
+	fd = kthread_start(self->cpu, "other", 0, "bound");
+	ASSERT_LE(0, fd);
+	pid = kthread_get(fd, "pid");
+	n = fill(self->cpu, pids, 32);
+	ASSERT_LT(0, n);
+	printf("# expect-console: stall_monitor: CPUs\n");
+	log_lines("stall_monitor: ", NULL, 0);
+	EXPECT_EQ(0, set("stall_monitor", 1));
+	EXPECT_EQ(1, log_lines("no deadline bandwidth left", NULL, 0));
+
+	detected = stat_of(self->cpu, "detected");
+	hog = hog_start_plan(&plan);
+	ASSERT_NE(NULL, hog);
+	EXPECT_EQ(0, kthread_burn(fd, FOREVER_US));
+	sleep_us(50000);
+	EXPECT_LT(detected, stat_of(self->cpu, "detected"));
+	EXPECT_EQ(0, kthread_get(fd, "first_ns"));
+	/* What it runs while the hog naps is little then, and its wait goes on after it. */
+	EXPECT_EQ(0, set("stall_monitor_threshold_us", 3600000000LL));
+	EXPECT_TRUE(wait_until(500, kthread_get(fd, "first_ns") > 0));
+	sleep_us(5000);
+	EXPECT_EQ(0, set("stall_monitor_runtime_us", 1000));
+	EXPECT_EQ(0U, peek(hog->phase));
+	EXPECT_TRUE(wait_until(500, peek(hog->phase)));
+	EXPECT_EQ(0, set("stall_monitor_threshold_us", 20000));
+	EXPECT_TRUE(wait_until(1000, boosted_pid(self->cpu) == pid));
+	EXPECT_TRUE(hog_running(hog));
+	hog_stop(hog);
+	while (n--)
+		release(pids[n]);
+	/* Theirs until their deadline, as above: so the next test has it. */
+	EXPECT_EQ(0, set("stall_monitor_runtime_us", 900));
+	EXPECT_TRUE(wait_until(1000, !set("stall_monitor_period_us", 1000)));
+}
+
 TEST_HARNESS_MAIN

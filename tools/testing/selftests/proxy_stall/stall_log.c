@@ -76,6 +76,27 @@ TEST_F_TIMEOUT(stall, beyond_help, PATIENCE)
 	hog_stop(hog);
 }
 
+/* One after the other: a minute has one line of them, too. */
+TEST_F_TIMEOUT(stall, all_are_beyond_help, PATIENCE)
+{
+	struct hog *hog;
+	int fd, pid, i;
+
+	hog = long_hog(self->cpu, 45);
+	ASSERT_NE(NULL, hog);
+	for (i = 0; i < 3; i++) {
+		fd = starve(self->cpu);
+		ASSERT_LE(0, fd);
+		pid = kthread_get(fd, "pid");
+		sleep_us(12000000);
+		EXPECT_TRUE(wait_until(1000, boosted_pid(self->cpu) == pid));
+		ASSERT_EQ(0, kthread_command(fd, "stop"));
+	}
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_GE(1, log_lines("does not sleep", NULL, 0));
+	hog_stop(hog);
+}
+
 /* A line a minute, which counts the others */
 TEST_F_TIMEOUT(stall, said_again, PATIENCE)
 {

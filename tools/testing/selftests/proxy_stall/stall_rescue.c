@@ -276,6 +276,80 @@ TEST_F_TIMEOUT(stall, stronger_than_the_hog, PATIENCE)
 	EXPECT_LT(detected, stat_of(self->cpu, "detected"));
 }
 
+static int boosts_of(const struct event *events, int n, int pid)
+{
+	int i, count = 0;
+
+	for (i = 0; i < n; i++)
+		count += !strcmp(events[i].name, "stall_boost_start") &&
+			 event_number(&events[i], "pid") == pid;
+	return count;
+}
+
+/* It is not boosted where who is weaker is boosted at once, either. */
+TEST_F_TIMEOUT(stall, stronger_than_the_hog_on_a_warm_cpu, PATIENCE)
+{
+	long long threshold_ns = stall("stall_monitor_threshold_us") * 1000;
+	static struct event events[MAX_EVENTS];
+	int weak, strong, pids[2], i, n;
+	struct hog *hog;
+
+	/* The first event waits for works on all CPUs. */
+	trace_start("stall_monitor:stall_boost_start");
+	weak = kthread_start(self->cpu, "fifo", 1, "bound");
+	strong = kthread_start(self->cpu, "fifo", HOG_PRIO + 1, "bound");
+	ASSERT_LE(0, weak);
+	ASSERT_LE(0, strong);
+	pids[0] = kthread_get(weak, "pid");
+	pids[1] = kthread_get(strong, "pid");
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, kthread_burn(weak, 10));
+	ASSERT_EQ(0, kthread_command(weak, "wait"));
+	/* For longer than the other one's boost lasts */
+	for (i = 0; i < 10; i++) {
+		sleep_us(1000);
+		ASSERT_EQ(0, kthread_burn(strong, 10));
+		ASSERT_EQ(0, kthread_command(strong, "wait"));
+	}
+	ASSERT_EQ(0, kthread_burn(weak, 10));
+	ASSERT_EQ(0, kthread_command(weak, "wait"));
+	EXPECT_TRUE(hog_running(hog));
+	/* It has been warm all the while. */
+	if (lab_exact_time())
+		EXPECT_GT(threshold_ns,
+			  kthread_get(weak, "first_ns") - kthread_get(weak, "woken_ns"));
+	n = trace_stop(events, MAX_EVENTS);
+	EXPECT_LE(2, boosts_of(events, n, pids[0]));
+	EXPECT_EQ(0, boosts_of(events, n, pids[1]));
+}
+
+/* A kthread that is the hog gets its CPU back without a boost, when who had one sleeps. */
+TEST_F_TIMEOUT(stall, hog_is_a_kthread, PATIENCE)
+{
+	struct program naps = { .rounds = 10, .burn_us = 10, .sleep_us = 5000 };
+	static struct event events[MAX_EVENTS];
+	int weak, strong, pids[2], n;
+
+	/* The first event waits for works on all CPUs. */
+	trace_start("stall_monitor:stall_boost_start");
+	weak = kthread_start(self->cpu, "other", 0, "bound");
+	strong = kthread_start(self->cpu, "fifo", HOG_PRIO, "bound");
+	ASSERT_LE(0, weak);
+	ASSERT_LE(0, strong);
+	pids[0] = kthread_get(weak, "pid");
+	pids[1] = kthread_get(strong, "pid");
+	ASSERT_EQ(0, kthread_burn(strong, HOG_MS * 1000));
+	ASSERT_TRUE(wait_until(1000, kthread_get(strong, "first_ns") > 0));
+	ASSERT_EQ(0, kthread_run(weak, naps));
+	ASSERT_EQ(0, kthread_command(weak, "wait"));
+	EXPECT_EQ(0, kthread_get(strong, "end_ns"));
+	ASSERT_EQ(0, kthread_command(strong, "stop"));
+	n = trace_stop(events, MAX_EVENTS);
+	EXPECT_LE(10, boosts_of(events, n, pids[0]));
+	EXPECT_EQ(0, boosts_of(events, n, pids[1]));
+}
+
 TEST_F_TIMEOUT(stall, stop_while_starving, PATIENCE)
 {
 	struct hog *hog;

@@ -873,6 +873,124 @@ TEST_F_TIMEOUT(timing, timer_is_elsewhere, PATIENCE)
 	EXPECT_TRUE(hog_running(hog));
 }
 
+/* Where this task runs, and whether it is the hog there */
+static void be_the_hog(int cpu, bool yes)
+{
+	struct sched_param param = { .sched_priority = yes ? HOG_PRIO : 0 };
+
+	pin(cpu);
+	sched_setscheduler(0, yes ? SCHED_FIFO : SCHED_OTHER, &param);
+}
+
+/* Timer interrupts of the CPU that this task spins on */
+static long long interrupts_while_spinning(int cpu, unsigned int ms)
+{
+	long long before = timer_interrupts(cpu);
+
+	spin_ms(ms);
+	return timer_interrupts(cpu) - before;
+}
+
+#define WAKEUPS		5
+
+/*
+ * CPU 0 is taken, the others are not, though it was a real-time kthread that ran
+ * there last: one of them has the timer.  The wakeups are on the hog's CPU, so that
+ * it is asked for one.
+ */
+TEST_F_TIMEOUT(timing, timer_is_on_an_idle_cpu, PATIENCE)
+{
+	int cpus[MAX_CPUS], n = lab_cpus(cpus), last[MAX_CPUS], nr_last = 0;
+	long long before = 0, after = 0, fired;
+	int fds[WAKEUPS], fd, i, j;
+	struct hog *hog;
+
+	if (!cpu_in(self->cpu, "nohz_full"))
+		SKIP(return, "CPU %d is not in nohz_full=", self->cpu);
+	if (n < 2)
+		SKIP(return, "needs three CPUs");
+	/* A boost may have an interrupt of its own. */
+	ASSERT_EQ(0, set("stall_monitor", 2));
+	for (i = 0; i < WAKEUPS; i++) {
+		fds[i] = kthread_start(self->cpu, "fifo", 1, "bound");
+		ASSERT_LE(0, fds[i]);
+	}
+	for (i = 0; i < n; i++) {
+		if (cpus[i] == self->cpu)
+			continue;
+		last[nr_last] = kthread_start(cpus[i], "fifo", 1, "bound");
+		ASSERT_LE(0, last[nr_last++]);
+	}
+	fd = kthread_start(0, "other", 0, "bound");
+	ASSERT_LE(0, fd);
+	be_the_hog(self->cpu, true);
+	hog = hog_start(0);
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, kthread_burn(fd, 10));
+	spin_ms(100);
+	fired = stat_of(self->cpu, "timer_fired");
+	for (i = 0; i < WAKEUPS; i++) {
+		before += interrupts_while_spinning(self->cpu, 30);
+		for (j = 0; j < nr_last; j++)
+			ASSERT_EQ(0, kthread_burn(last[j], 10));
+		spin_ms(1);
+		ASSERT_EQ(0, kthread_burn(fds[i], 10));
+		after += interrupts_while_spinning(self->cpu, 30);
+	}
+	fired = stat_of(self->cpu, "timer_fired") - fired;
+	EXPECT_LT(0, stat_of(0, "waiting"));
+	EXPECT_TRUE(hog_running(hog));
+	hog_stop(hog);
+	be_the_hog(0, false);
+	TH_LOG("timer interrupts: before %lld, after %lld", before, after);
+	EXPECT_LE(WAKEUPS, fired);
+	EXPECT_EQ(before, after);
+}
+
+/* All others were taken when they were watched last, and are idle now. */
+TEST_F_TIMEOUT(timing, timer_is_on_a_cpu_that_is_not_watched, PATIENCE)
+{
+	int cpus[MAX_CPUS], n = lab_cpus(cpus), fds[MAX_CPUS], fd, i;
+	struct hog *hogs[MAX_CPUS];
+	long long before, after, fired;
+
+	if (!cpu_in(self->cpu, "nohz_full"))
+		SKIP(return, "CPU %d is not in nohz_full=", self->cpu);
+	ASSERT_EQ(0, set("stall_monitor", 2));
+	fd = kthread_start(self->cpu, "fifo", 1, "bound");
+	ASSERT_LE(0, fd);
+	/* And CPU 0, instead of the hog's */
+	for (i = 0; i < n; i++) {
+		if (cpus[i] == self->cpu)
+			cpus[i] = 0;
+		fds[i] = kthread_start(cpus[i], "other", 0, "bound");
+		ASSERT_LE(0, fds[i]);
+	}
+	be_the_hog(self->cpu, true);
+	for (i = 0; i < n; i++) {
+		hogs[i] = hog_start(cpus[i]);
+		ASSERT_NE(NULL, hogs[i]);
+		ASSERT_EQ(0, kthread_burn(fds[i], 10));
+		EXPECT_TRUE(wait_until(100, stat_of(cpus[i], "waiting") > 0));
+	}
+	ASSERT_EQ(0, put(SYSCTL "stall_monitor_cpus", "%d\n", self->cpu));
+	for (i = 0; i < n; i++) {
+		EXPECT_TRUE(hog_running(hogs[i]));
+		EXPECT_FALSE(watched(cpus[i]));
+		hog_stop(hogs[i]);
+	}
+	spin_ms(100);
+	fired = stat_of(self->cpu, "timer_fired");
+	before = interrupts_while_spinning(self->cpu, 30);
+	ASSERT_EQ(0, kthread_burn(fd, 10));
+	after = interrupts_while_spinning(self->cpu, 30);
+	fired = stat_of(self->cpu, "timer_fired") - fired;
+	be_the_hog(0, false);
+	TH_LOG("timer interrupts: before %lld, after %lld", before, after);
+	EXPECT_LT(0, fired);
+	EXPECT_EQ(before, after);
+}
+
 /* The tick goes off again after a rescue, and after a boost of full length. */
 TEST_F_TIMEOUT(timing, tick_off_after_a_rescue, PATIENCE)
 {
