@@ -758,7 +758,7 @@ static void stall_update(struct rq *rq)
 	for (;;) {
 		/* While nobody waits no hook is called, and it would be out of date. */
 		WRITE_ONCE(st->taken, (st->nr_waiting || st->boosted || st->piece_ns) &&
-				      stall_taken(rq));
+			   stall_taken(rq));
 
 		switch (st->state) {
 		case STALL_IDLE:
