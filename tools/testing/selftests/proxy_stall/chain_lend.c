@@ -802,26 +802,7 @@ TEST_F_TIMEOUT(chain, trace_buffer_is_resized, PATIENCE)
 	EXPECT_TRUE(hog_running(hog));
 }
 
-/* Its threads are parked, and others flush works of all CPUs. */
-TEST_F_TIMEOUT(chain, cpu_goes_and_comes, PATIENCE)
-{
-	struct actor *w;
-	struct hog *hog;
-
-	hog = hog_start(self->cpu);
-	ASSERT_NE(NULL, hog);
-	w = actor_start(&strong_plan, write_number,
-			"/sys/devices/system/cpu/cpu2/online\0000");
-	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-	w = actor_start(&strong_plan, write_number,
-			"/sys/devices/system/cpu/cpu2/online\0001");
-	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-}
-
+/* Its threads are parked, which starve behind the hog. */
 TEST_F_TIMEOUT(chain, hogged_cpu_goes, PATIENCE)
 {
 	struct actor *w;
