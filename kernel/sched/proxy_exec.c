@@ -219,6 +219,16 @@ static void proxy_wake_add(struct proxy_waker *waker, struct task_struct *p,
 	__this_cpu_inc(proxy_stats.enqueued);
 }
 
+/* proxy_wake_later(), or, with an @owner, proxy_enqueue() later */
+static void proxy_enqueue_later(struct task_struct *p, struct task_struct *owner)
+{
+	struct proxy_waker *waker = this_cpu_ptr(&proxy_waker);
+
+	lockdep_assert_irqs_disabled();
+	proxy_wake_add(waker, p, owner);
+	proxy_irq_work_queue(&waker->work);
+}
+
 /**
  * proxy_wake_later - wake a task from where the scheduler cannot be called
  * @p: a task that sleeps, or is queued as a donor, and copes with a spurious
@@ -228,11 +238,7 @@ static void proxy_wake_add(struct proxy_waker *waker, struct task_struct *p,
  */
 void proxy_wake_later(struct task_struct *p)
 {
-	struct proxy_waker *waker = this_cpu_ptr(&proxy_waker);
-
-	lockdep_assert_irqs_disabled();
-	proxy_wake_add(waker, p, NULL);
-	proxy_irq_work_queue(&waker->work);
+	proxy_enqueue_later(p, NULL);
 }
 
 /* @p leaves its bucket, whose lock is held. */
@@ -1145,16 +1151,6 @@ static void flush_wait_ask_again(struct flush_wait *wait)
 	wait->linked = true;
 	guard(raw_spinlock)(&flush_wait_lock);
 	flush_wait_want_owner(wait);
-}
-
-/* proxy_wake_later(), for proxy_enqueue() */
-static void proxy_enqueue_later(struct task_struct *p, struct task_struct *owner)
-{
-	struct proxy_waker *waker = this_cpu_ptr(&proxy_waker);
-
-	lockdep_assert_irqs_disabled();
-	proxy_wake_add(waker, p, owner);
-	proxy_irq_work_queue(&waker->work);
 }
 
 /* Those who look at the owner to lend to it look again. */

@@ -461,6 +461,11 @@ static bool stall_warm(struct rq *rq)
 	return rq_clock(rq) < rq->stall.warm_until;
 }
 
+static void stall_keep_warm(struct rq *rq)
+{
+	rq->stall.warm_until = rq_clock(rq) + STALL_WARM_NS;
+}
+
 /* --- The bucket --- */
 
 /* What it holds, and the longest slice: one without others' share in it */
@@ -698,7 +703,7 @@ static struct task_struct *stall_boost_end(struct rq *rq, enum stall_end reason)
 	if (reason == STALL_END_DURATION || reason == STALL_END_OUTRANKED)
 		stall_sleepless(rq, p);
 	st->ended[reason]++;
-	st->warm_until = rq_clock(rq) + STALL_WARM_NS;
+	stall_keep_warm(rq);
 	trace_stall_boost_end(p, cpu_of(rq), reason, st->boost_ran,
 			      st->boost_slices);
 	stall_set_state(rq, STALL_WATCHING);
@@ -1144,7 +1149,7 @@ static void stall_detect(struct rq *rq, struct task_struct *p)
 	st->detected++;
 	trace_stall_detected(p, cpu_of(rq), st->clock - stall_since(p), rq->curr);
 	if (stall_may_lend(rq)) {
-		st->warm_until = rq_clock(rq) + STALL_WARM_NS;
+		stall_keep_warm(rq);
 	} else {
 		p->stall_since |= STALL_TOLD;
 		list_move_tail(&p->stall_node, &st->told);
@@ -1408,7 +1413,7 @@ void __stall_donor_change(struct rq *rq)
 void __stall_lent_out(struct rq *rq)
 {
 	stall_clock_update(rq);
-	rq->stall.warm_until = rq_clock(rq) + STALL_WARM_NS;
+	stall_keep_warm(rq);
 }
 
 /* --- Watching CPUs, and no longer --- */

@@ -38,11 +38,6 @@ FIXTURE_TEARDOWN(fallback)
 	lab_leave();
 }
 
-static bool rescued(const struct actor *actor, const struct hog *hog, unsigned int us)
-{
-	return ends(actor) && hog_running(hog) && in_time(actor->start_ns, actor->end_ns, us);
-}
-
 /* It is not lent anything: the monitor does it, after the threshold. */
 TEST_F_TIMEOUT(fallback, weak_flusher, PATIENCE)
 {

@@ -57,6 +57,12 @@ static inline bool in_time(__u64 from_ns, __u64 to_ns, unsigned int us)
 	return met;
 }
 
+/* It ends while the hog goes on, and takes no longer than that. */
+static inline bool rescued(const struct actor *actor, const struct hog *hog, unsigned int us)
+{
+	return ends(actor) && hog_running(hog) && in_time(actor->start_ns, actor->end_ns, us);
+}
+
 /* No kworker of the hog's CPU runs ahead of it, when nobody strong waits. */
 static inline bool nothing_stays(const struct hog *hog)
 {

@@ -332,9 +332,7 @@ TEST_F_TIMEOUT(flush, direct, PATIENCE)
 	w = STRONG("%s", variant->script);
 	ASSERT_NE(NULL, w);
 	before = identity_of(w->pid);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, variant->work_us + AT_ONCE_US));
+	EXPECT_TRUE(rescued(w, hog, variant->work_us + AT_ONCE_US));
 	after = identity_of(w->pid);
 	EXPECT_TRUE(same(&before, &after));
 	EXPECT_TRUE(workers_as_ever(variant));
@@ -358,9 +356,7 @@ TEST_F_TIMEOUT(flush, under_a_mutex, PATIENCE)
 	before = identity_of(h->pid);
 	w = STRONG("lock 1");
 	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, variant->work_us + AT_ONCE_US));
+	EXPECT_TRUE(rescued(w, hog, variant->work_us + AT_ONCE_US));
 	EXPECT_TRUE(ends(h));
 	EXPECT_TRUE(hog_running(hog));
 	after = identity_of(h->pid);
@@ -403,9 +399,7 @@ TEST_F_TIMEOUT(flush, under_a_kworkers_mutex, PATIENCE)
 	sleep_us(1000);
 	w = STRONG("lock 1");
 	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, variant->work_us + AT_ONCE_US));
+	EXPECT_TRUE(rescued(w, hog, variant->work_us + AT_ONCE_US));
 	EXPECT_TRUE(nothing_stays(hog));
 }
 
@@ -524,9 +518,7 @@ TEST_F_TIMEOUT(chain, of_thirty, PATIENCE)
 	trace_start("sched:sched_proxy_lend");
 	w = STRONG("lock 29");
 	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, 30 * AT_ONCE_US));
+	EXPECT_TRUE(rescued(w, hog, 30 * AT_ONCE_US));
 	n = trace_stop(events, MAX_EVENTS);
 	for (i = 0; i < n; i++)
 		if (event_number(&events[i], "depth") > depth)
@@ -587,9 +579,7 @@ TEST_F_TIMEOUT(chain, of_mutexes_and_flushes, PATIENCE)
 	ASSERT_TRUE(blocks(a));
 	w = STRONG("lock 1");
 	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(rescued(w, hog, AT_ONCE_US));
 	EXPECT_TRUE(ends(a));
 	EXPECT_TRUE(ends(b));
 	EXPECT_TRUE(nothing_stays(hog));
@@ -736,9 +726,7 @@ TEST_F_TIMEOUT(chain, rtnl, PATIENCE)
 	ASSERT_TRUE(blocks(h));
 	w = actor_start(&strong, act_rtnl, NULL);
 	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(rescued(w, hog, AT_ONCE_US));
 	EXPECT_TRUE(nothing_stays(hog));
 }
 
@@ -767,9 +755,7 @@ TEST_F_TIMEOUT(chain, over_rwsems, PATIENCE)
 		ASSERT_TRUE(blocks(r));
 		w = STRONG("%s", waits[i]);
 		ASSERT_NE(NULL, w);
-		EXPECT_TRUE(ends(w));
-		EXPECT_TRUE(hog_running(hog));
-		EXPECT_TRUE(in_time(w->start_ns, w->end_ns, AT_ONCE_US));
+		EXPECT_TRUE(rescued(w, hog, AT_ONCE_US));
 		EXPECT_TRUE(ends(h));
 		EXPECT_TRUE(ends(r));
 		EXPECT_TRUE(hog_running(hog));
@@ -995,9 +981,7 @@ TEST_F_TIMEOUT(chain, worker_blocks_on_a_mutex, PATIENCE)
 	ASSERT_NE(NULL, hog);
 	w = STRONG("queue 0 @ percpu; flush 0");
 	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, 30000 + AT_ONCE_US));
+	EXPECT_TRUE(rescued(w, hog, 30000 + AT_ONCE_US));
 	EXPECT_TRUE(nothing_stays(hog));
 }
 
@@ -1082,9 +1066,7 @@ TEST_F_TIMEOUT(chain, many_held_back, PATIENCE)
 	}
 	w = STRONG("flush %d", MANY);
 	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, 30000 + AT_ONCE_US));
+	EXPECT_TRUE(rescued(w, hog, 30000 + AT_ONCE_US));
 	EXPECT_TRUE(nothing_stays(hog));
 }
 
@@ -1220,9 +1202,7 @@ TEST_F_TIMEOUT(chain, flushed_queue_has_a_barrier, PATIENCE)
 	ASSERT_EQ(0, chain_run("cancel 0"));
 	w = STRONG("flushwq percpu");
 	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(rescued(w, hog, AT_ONCE_US));
 	EXPECT_TRUE(ends(h));
 	EXPECT_TRUE(nothing_stays(hog));
 }
@@ -1264,9 +1244,7 @@ TEST_F_TIMEOUT(chain, held_back_by_another_pool, PATIENCE)
 	ASSERT_EQ(0, chain_run("queue 1 @ sysfs1"));
 	w = STRONG("queue 0 %d sysfs1; flush 0", H_CPU);
 	ASSERT_NE(NULL, w);
-	EXPECT_TRUE(ends(w));
-	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(in_time(w->start_ns, w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(rescued(w, hog, AT_ONCE_US));
 	EXPECT_TRUE(nothing_stays(hog));
 }
 

@@ -777,6 +777,7 @@ TEST_F_TIMEOUT(slices, kept, PATIENCE)
 			EXPECT_LE(duration - most, (long long)e->us - start);
 			/* It begins with the first slice, for which there may be debts. */
 			EXPECT_GE(duration + most, (long long)e->us - first);
+			EXPECT_GE(duration + 2 * most, (long long)e->us - start);
 			EXPECT_LE(duration / most - 1, slices);
 			EXPECT_GE(duration / every + 2, slices);
 			EXPECT_EQ(slices, event_number(e, "slices"));
