@@ -455,7 +455,8 @@ static int sleep_us(u32 us, unsigned int state)
 		if (state == TASK_KILLABLE && fatal_signal_pending(current))
 			return -EINTR;
 		set_current_state(state);
-		left = schedule_hrtimeout(&end, HRTIMER_MODE_ABS);
+		/* With PREEMPT_RT, too, no thread of that CPU is needed to wake. */
+		left = schedule_hrtimeout(&end, HRTIMER_MODE_ABS_HARD);
 	} while (left);
 	return 0;
 }

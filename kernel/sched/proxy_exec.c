@@ -193,15 +193,6 @@ static DEFINE_PER_CPU(struct proxy_waker, proxy_waker) = {
 	.lock = __RAW_SPIN_LOCK_UNLOCKED(proxy_waker.lock),
 };
 
-/* A CPU that goes offline wakes others to its end, but runs no irq_work. */
-static void proxy_irq_work_queue(struct irq_work *work)
-{
-	if (likely(cpu_online(smp_processor_id())))
-		irq_work_queue(work);
-	else
-		irq_work_queue_on(work, cpumask_any(cpu_online_mask));
-}
-
 /* @p is to be enqueued to lend to @owner, or to be woken, if that is NULL. */
 static void proxy_wake_add(struct proxy_waker *waker, struct task_struct *p,
 			   struct task_struct *owner)
@@ -523,7 +514,6 @@ static void lock_flush_edge(struct blocked_edge *edge, struct flush_wait *wait, 
 	if (edge->owner ? list_empty(&wait->pool_entry) && !task_is_runnable(edge->owner)
 			: !wait->linked) {
 		wait->linked = true;
-		guard(raw_spinlock)(&flush_wait_lock);
 		flush_wait_want_owner(wait);
 	}
 }
@@ -1065,81 +1055,21 @@ out:
 
 #ifdef CONFIG_SCHED_PROXY_FLUSH
 
-/*
- * Owners of flushes. ->owner of a flush_wait is NULL until somebody asks for it;
- * then wq_flush_find_owner() finds one, by an irq_work: it needs locks that nest
- * outside of rq->lock. See kernel/workqueue.c.
- *
- * flush_wait_lock nests in pool->lock and in a task's ->blocked_lock.
- */
-DEFINE_RAW_SPINLOCK(flush_wait_lock);
-
-static LIST_HEAD(flush_wait_requests);
-
-static struct flush_wait_ref flush_wait_ref(struct flush_wait *wait)
+/* Chain walks read it, see lock_flush_edge(). */
+void flush_wait_publish(struct flush_wait *wait, struct task_struct *owner)
 {
-	return (struct flush_wait_ref){
-		.wait = wait, .task = wait->task, .wq = wait->wq, .pool = wait->pool,
-	};
+	WRITE_ONCE(wait->owner, owner);
 }
 
-static void flush_wait_find_owners(struct irq_work *work)
+/* @flusher is awake while an owner was to be named. */
+void flush_wait_missed(struct task_struct *flusher)
 {
-	guard(rcu)();
-	for (;;) {
-		struct flush_wait_ref ref;
-		struct flush_wait *wait;
-
-		scoped_guard (raw_spinlock_irqsave, &flush_wait_lock) {
-			wait = list_first_entry_or_null(&flush_wait_requests,
-							struct flush_wait, request);
-			if (!wait)
-				return;
-			list_del_init(&wait->request);
-			get_task_struct(wait->task);
-			ref = flush_wait_ref(wait);
-		}
-		wq_flush_find_owner(&ref);
-		put_task_struct(ref.task);
-	}
+	proxy_mark(flusher, PROXY_FLUSH_MISSED, true);
 }
 
-static struct irq_work flush_wait_work = IRQ_WORK_INIT_HARD(flush_wait_find_owners);
-
-/**
- * flush_wait_want_owner - have an owner be found for a flush
- * @wait: what a task is blocked on, and linked
- *
- * Context: flush_wait_lock held; rq->lock may be held.
- */
-void flush_wait_want_owner(struct flush_wait *wait)
+void flush_wait_count_nobody(void)
 {
-	lockdep_assert_held(&flush_wait_lock);
-	list_move_tail(&wait->request, &flush_wait_requests);
-	proxy_irq_work_queue(&flush_wait_work);
-}
-
-/**
- * flush_wait_is - is there this flush still?
- * @ref: the flush
- *
- * Context: @ref->task's ->blocked_lock held, which then keeps it; interrupts
- * disabled.
- *
- * Return: true if @ref->task is blocked on it.
- */
-bool flush_wait_is(struct flush_wait_ref *ref)
-{
-	struct flush_wait *wait = ref->wait;
-
-	lockdep_assert_held(&ref->task->blocked_lock);
-	/* Another one of the same task may be in the same place. */
-	if (ref->task->blocked_on == ((unsigned long)wait | BLOCKED_ON_FLUSH) &&
-	    wait->wq == ref->wq && wait->pool == ref->pool)
-		return true;
-	/* If it is only awake for a moment, it has to ask once more. */
-	proxy_mark(ref->task, PROXY_FLUSH_MISSED, true);
-	return false;
+	__this_cpu_inc(proxy_stats.no_owner);
 }
 
 /* current blocks on @wait, and holds its own ->blocked_lock. */
@@ -1149,94 +1079,15 @@ static void flush_wait_ask_again(struct flush_wait *wait)
 	if (!wait->wq || wait->assigned || (!wait->asked && proxy_weak(current)))
 		return;
 	wait->linked = true;
-	guard(raw_spinlock)(&flush_wait_lock);
 	flush_wait_want_owner(wait);
 }
 
 /* Those who look at the owner to lend to it look again. */
-static void flush_wait_tell(struct flush_wait *wait)
+void flush_wait_tell(struct flush_wait *wait)
 {
 	__proxy_awake(wait->task, wait->owner);
 	if (!proxy_weak(wait->task))
 		proxy_enqueue_later(wait->task, wait->owner);
-}
-
-/**
- * flush_wait_set_owner - the owner of a flush is another one now
- * @wait: what a task waits for
- * @owner: who has to run, or NULL: nobody is known
- *
- * With NULL, what is lent to the former owner stays lent until it sleeps.
- *
- * Context: flush_wait_lock held.
- */
-void flush_wait_set_owner(struct flush_wait *wait, struct task_struct *owner)
-{
-	lockdep_assert_held(&flush_wait_lock);
-	if (wait->owner == owner)
-		return;
-	WRITE_ONCE(wait->owner, owner);
-	smp_mb();	/* pairs with lock_flush_edge() */
-	if (owner && READ_ONCE(wait->asked))
-		flush_wait_tell(wait);
-}
-
-/**
- * flush_wait_assign - a work item that is waited for has been assigned
- * @wait: the flush, which does not end before pool->lock is released
- * @owner: the worker
- *
- * Context: pool->lock held, interrupts disabled.
- */
-void flush_wait_assign(struct flush_wait *wait, struct task_struct *owner)
-{
-	struct task_struct *former = READ_ONCE(wait->owner);
-
-	WRITE_ONCE(wait->assigned, true);
-	WRITE_ONCE(wait->owner, owner);
-	smp_mb();	/* pairs with lock_flush_edge() */
-	if (!READ_ONCE(wait->asked) && !READ_ONCE(wait->linked))
-		return;
-	guard(raw_spinlock)(&flush_wait_lock);
-	list_del_init(&wait->pool_entry);
-	list_del_init(&wait->wq_entry);
-	/* Another one may have been named meanwhile. */
-	if (former == owner && wait->owner == owner)
-		return;
-	WRITE_ONCE(wait->owner, owner);
-	flush_wait_tell(wait);
-}
-
-/**
- * flush_wait_name_owner - name a task that can end a flush
- * @ref: the flush
- * @owner: who has to run, or NULL: there is nobody
- * @work: what @owner is to take, or NULL: it has it
- * @head: if there is @work, the list of such flushes
- * @many: @owner is one of many
- *
- * Context: interrupts disabled; pool->lock held unless @owner is NULL.
- */
-void flush_wait_name_owner(struct flush_wait_ref *ref, struct task_struct *owner,
-			   struct work_struct *work, struct list_head *head, bool many)
-{
-	struct flush_wait *wait = ref->wait;
-
-	guard(raw_spinlock)(&ref->task->blocked_lock);
-	if (!flush_wait_is(ref) || !wait->linked)
-		return;
-	guard(raw_spinlock)(&flush_wait_lock);
-	/* Meanwhile it may have got an owner that nobody has to be named for. */
-	if (wait->assigned || (many && list_empty(&wait->wq_entry)))
-		return;
-	list_del_init(&wait->pool_entry);
-	if (work) {
-		wait->work = work;
-		list_add_tail(&wait->pool_entry, head);
-	}
-	if (!owner)
-		__this_cpu_inc(proxy_stats.no_owner);
-	flush_wait_set_owner(wait, owner);
 }
 
 /* A strong flusher has an owner found before it blocks. */
@@ -1253,16 +1104,6 @@ static void flush_wait_prepare(struct completion *x, struct flush_wait *wait)
 		__set_task_blocked_on_object(current, wait, BLOCKED_ON_FLUSH);
 	wq_flush_find_owner(&ref);
 	clear_task_blocked_on(current, NULL);
-}
-
-static void flush_wait_done(struct flush_wait *wait)
-{
-	guard(raw_spinlock_irqsave)(&flush_wait_lock);
-	/* A first flusher is told once more that it is one. */
-	wait->asked = false;
-	list_del_init(&wait->pool_entry);
-	list_del_init(&wait->wq_entry);
-	list_del_init(&wait->request);
 }
 
 /**
@@ -1318,24 +1159,6 @@ void __sched wait_for_completion_flush(struct completion *x, struct flush_wait *
 	complete_release(x);
 	if (wait->asked || wait->linked)
 		flush_wait_done(wait);
-}
-
-/**
- * wait_for_completion_owned - wait for a completion, and lend to who completes it
- * @x: the completion
- * @owner: the task that has to run for that; the caller sees to it that it
- *	exists as long as it may be waited for
- *
- * wait_for_completion(), but that whoever is of a real-time or the deadline
- * class and waits, also for a mutex that current holds, lends to @owner.
- */
-void __sched wait_for_completion_owned(struct completion *x, struct task_struct *owner)
-{
-	struct flush_wait wait;
-
-	flush_wait_init(&wait, NULL, owner, NULL);
-	wait.kind = BLOCKED_ON_COMPLETION;
-	wait_for_completion_flush(x, &wait);
 }
 
 static int proxy_flush_show(struct seq_file *m, void *v)

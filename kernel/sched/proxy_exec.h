@@ -63,6 +63,15 @@ static inline bool proxy_weak(struct task_struct *p)
 	return !rt_or_dl_prio(READ_ONCE(p->prio));
 }
 
+/* A CPU that goes offline wakes others to its end, but runs no irq_work. */
+static inline void proxy_irq_work_queue(struct irq_work *work)
+{
+	if (likely(cpu_online(smp_processor_id())))
+		irq_work_queue(work);
+	else
+		irq_work_queue_on(work, cpumask_any(cpu_online_mask));
+}
+
 void proxy_walk_start(struct proxy_walk *walk, struct task_struct *donor);
 bool proxy_walk_hop(struct proxy_walk *walk, const struct blocked_edge *edge);
 void proxy_walk_lent(struct proxy_walk *walk, struct rq *rq, struct task_struct *donor,
@@ -174,7 +183,21 @@ static inline void proxy_class_changed(struct task_struct *p) { }
 
 #endif /* CONFIG_SCHED_PROXY_EXEC */
 
-#ifdef CONFIG_SCHED_PROXY_FLUSH
+#ifdef CONFIG_FLUSH_OWNERS
+
+struct flush_wait;
+
+void flush_wait_done(struct flush_wait *wait);
+
+/* What proxy execution (proxy_exec.c) and priority inheritance (flush_pi.c) do each in its way */
+void flush_wait_publish(struct flush_wait *wait, struct task_struct *owner);
+void flush_wait_tell(struct flush_wait *wait);
+void flush_wait_missed(struct task_struct *flusher);
+void flush_wait_count_nobody(void);
+
+#endif /* CONFIG_FLUSH_OWNERS */
+
+#ifdef CONFIG_FLUSH_OWNERS
 void proxy_debugfs_init(struct dentry *sched);
 #else
 static inline void proxy_debugfs_init(struct dentry *sched) { }

@@ -4,6 +4,7 @@
 
 #include <linux/sched.h>
 #include <linux/completion.h>
+#include <linux/rtmutex.h>
 
 struct worker_pool;
 struct rw_semaphore;
@@ -25,15 +26,23 @@ struct work_struct;
  * @asked: a walk looked at @owner; its changes are told to it
  * @linked: it may be on a list
  * @assigned: nobody but @owner can end the flush
+ * @ended: PREEMPT_RT: @task is about to be woken, nobody is to be named any more
  * @kind: BLOCKED_ON_FLUSH, or what else @task waits for that has an owner
+ * @lock: PREEMPT_RT: what @task waits for and @owner owns, with a reference
+ * @certain: PREEMPT_RT: @assigned, when @owner became the owner of @lock
+ * @rewalk: PREEMPT_RT: @owner, or @former, was itself blocked when it got or lost
+ *	the priority of @task
+ * @former: PREEMPT_RT: a task to walk on from, with a reference, or NULL
  *
  * Lives on the stack of the flusher, and is its ->blocked_on while it sleeps:
  * who holds its ->blocked_lock and finds it there may read all of this. @owner
  * and the lists are written under flush_wait_lock, @asked and @linked under the
- * flusher's ->blocked_lock. @owner does not go away for an RCU grace period.
+ * flusher's ->blocked_lock, @request under flush_request_lock. @owner does not go
+ * away for an RCU grace period. On PREEMPT_RT @lock's ->wait_lock protects @owner,
+ * @asked, and from @lock on everything.
  */
 struct flush_wait {
-#ifdef CONFIG_SCHED_PROXY_FLUSH
+#ifdef CONFIG_FLUSH_OWNERS
 	struct task_struct	*owner;
 	struct task_struct	*task;
 	void			*func;
@@ -47,11 +56,54 @@ struct flush_wait {
 	bool			asked;
 	bool			linked;
 	bool			assigned;
+	bool			ended;
 	u8			kind;
+#endif
+#ifdef CONFIG_RT_FLUSH_PI
+	struct rt_mutex_base	lock;
+	struct task_struct	*former;
+	bool			certain;
+	bool			rewalk;
 #endif
 } __aligned(BLOCKED_ON_KINDS + 1);	/* there are tag bits in pointers to it */
 
-#ifdef CONFIG_SCHED_PROXY_FLUSH
+#ifdef CONFIG_FLUSH_OWNERS
+
+#ifdef CONFIG_RT_FLUSH_PI
+
+DECLARE_STATIC_KEY_TRUE(flush_pi);
+
+/**
+ * flush_lends - does it matter who owns a flush?
+ *
+ * Return: true if those who wait for a flush lend to its owner, by proxy
+ * execution, or on PREEMPT_RT by priority inheritance.
+ */
+static inline bool flush_lends(void)
+{
+	return static_branch_likely(&flush_pi);
+}
+
+void flush_wait_init_lock(struct flush_wait *wait);
+void flush_wait_boosted(struct flush_wait *wait);
+void complete_flush(struct completion *x, struct flush_wait *wait);
+
+#else
+
+static inline bool flush_lends(void)
+{
+	return sched_proxy_exec();
+}
+
+static inline void flush_wait_init_lock(struct flush_wait *wait) { }
+
+/* What is lent is looked at again when the owner goes on with something else. */
+static inline void complete_flush(struct completion *x, struct flush_wait *wait)
+{
+	complete(x);
+}
+
+#endif /* CONFIG_RT_FLUSH_PI */
 
 extern raw_spinlock_t flush_wait_lock;
 
@@ -68,6 +120,13 @@ struct flush_wait_ref {
 	struct workqueue_struct	*wq;
 	struct worker_pool	*pool;
 };
+
+static inline struct flush_wait_ref flush_wait_ref(struct flush_wait *wait)
+{
+	return (struct flush_wait_ref){
+		.wait = wait, .task = wait->task, .wq = wait->wq, .pool = wait->pool,
+	};
+}
 
 void wait_for_completion_flush(struct completion *x, struct flush_wait *wait);
 void wait_for_completion_owned(struct completion *x, struct task_struct *owner);
@@ -94,9 +153,20 @@ static inline void flush_wait_init(struct flush_wait *wait, struct workqueue_str
 		.wq_entry = LIST_HEAD_INIT(wait->wq_entry),
 		.request = LIST_HEAD_INIT(wait->request),
 	};
+	flush_wait_init_lock(wait);
 }
 
-#else /* !CONFIG_SCHED_PROXY_FLUSH */
+#else /* !CONFIG_FLUSH_OWNERS */
+
+static inline bool flush_lends(void)
+{
+	return false;
+}
+
+static inline void complete_flush(struct completion *x, struct flush_wait *wait)
+{
+	complete(x);
+}
 
 static inline void wait_for_completion_flush(struct completion *x, struct flush_wait *wait)
 {
@@ -111,7 +181,7 @@ static inline void wait_for_completion_owned(struct completion *x, struct task_s
 static inline void flush_wait_init(struct flush_wait *wait, struct workqueue_struct *wq,
 				   struct task_struct *owner, void *func) { }
 
-#endif /* CONFIG_SCHED_PROXY_FLUSH */
+#endif /* CONFIG_FLUSH_OWNERS */
 
 #ifdef CONFIG_SCHED_PROXY_EXEC
 

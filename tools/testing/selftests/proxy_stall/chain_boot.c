@@ -56,12 +56,13 @@ FIXTURE_TEARDOWN(boot)
 
 TEST_F_TIMEOUT(boot, is_told, PATIENCE)
 {
-	char line[256] = "";
+	char line[256] = "", said[96];
 
-	if (!strcmp(self->value, "on")) {
-		EXPECT_EQ(1, log_lines("proxy execution enabled by boot parameter", NULL, 0));
-	} else if (!strcmp(self->value, "off")) {
-		EXPECT_EQ(1, log_lines("proxy execution disabled by boot parameter", NULL, 0));
+	snprintf(said, sizeof(said), "%s %s by boot parameter",
+		 lab_rt() ? "priority inheritance along flushes" : "proxy execution",
+		 self->off ? "disabled" : "enabled");
+	if (!strcmp(self->value, "on") || !strcmp(self->value, "off")) {
+		EXPECT_EQ(1, log_lines(said, NULL, 0));
 	} else {
 		EXPECT_EQ(1, log_lines("is not understood", line, sizeof(line)));
 		EXPECT_NE(NULL, strstr(line, self->value));

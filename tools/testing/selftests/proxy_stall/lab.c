@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -237,6 +238,13 @@ static bool asked(const char *variable)
 bool lab_exact_time(void)
 {
 	return asked("PROXY_STALL_EXACT") && access("/proc/lockdep", F_OK);
+}
+
+bool lab_rt(void)
+{
+	struct utsname u;
+
+	return !uname(&u) && strstr(u.version, "PREEMPT_RT");
 }
 
 unsigned int hog_ms(void)

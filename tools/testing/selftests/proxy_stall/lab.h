@@ -59,6 +59,9 @@ void cool_down(void);
 int lab_cpu(void);
 int lab_cpus(int *cpus);
 bool lab_exact_time(void);
+
+/* PREEMPT_RT: there is priority inheritance, not proxy execution. */
+bool lab_rt(void);
 unsigned int hog_ms(void);
 /* Whether the list, such as 1,3-5, has the CPU */
 bool cpu_in_list(int cpu, const char *list);
