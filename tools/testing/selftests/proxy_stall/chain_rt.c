@@ -4,6 +4,7 @@
  * may be none. The rest is tested by chain_lend.
  */
 #include <signal.h>
+#include <unistd.h>
 
 #include "chain_fixture.h"
 
@@ -21,6 +22,8 @@ FIXTURE_SETUP(rt)
 		SKIP(return, "%s", why);
 	/* The runner takes a regular expression. */
 	ksft_print_msg("expect-console: " REPORT "\n");
+	if (!access("/proc/lockdep", F_OK))
+		ksft_print_msg("expect-console: possible (circular|recursive) locking\n");
 	log_lines(REPORT, NULL, 0);
 	self->cycles = proxy_stat("cycles");
 }
