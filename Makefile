@@ -6,11 +6,12 @@ FLAVOUR ?= default
 
 export LINUX CONFIG JOBS
 
-.PHONY: help deps tree kernel vm export check-series bisect-series test demo \
+.PHONY: help deps tree kernel vm export check-series bisect-series check-configs test demo \
 	demo-debian bench scx deb clean distclean
 
 help:
-	@echo "make demo            everything up to the demonstration: the hang, and the rescue"
+	@echo "make demo            everything up to the demonstration: the hang, and the rescue (FLAVOUR=default or rt)"
+	@echo "make demo-debian     the same in a Debian: systemd, podman, networkd (half an hour of CPU time; QUICK=1: five minutes)"
 	@echo "make test            build what is needed and run the tests in VMs (an hour); LIST=1 lists the VMs"
 	@echo "make test ONLY=VM    that VM (or several: A,B); ONLY=VM:TEST one test of it"
 	@echo
@@ -20,11 +21,11 @@ help:
 	@echo "make export          write the commits of build/linux to patches/ and the mirror"
 	@echo "make check-series    prove that patches/ and the mirror are right, build after each series (10 minutes)"
 	@echo "make bisect-series   the same, and build after each patch (an hour)"
-	@echo "make demo-debian     the same in a Debian: systemd, podman, networkd (half an hour of CPU time)"
+	@echo "make check-configs   build without parts of it, and for arm64 (an hour; scripts/check-configs NAME builds one)"
 	@echo "make bench           the measurements (a quarter of an hour, with two kernels to build)"
 	@echo "make scx             a real BPF scheduler: refused with the chain on, run with it off"
 	@echo "make deb             Debian packages of the kernel for a real machine (CONFIG=file, or Debian's amd64, cloud-amd64, rt-amd64)"
-	@echo "make deps            install what all this needs"
+	@echo "make deps            install what demo and test need; the others install what they need besides"
 	@echo "make clean           remove what was built, keep the kernel tree"
 	@echo "make distclean       remove the kernel tree and the download, too"
 	@echo
@@ -56,6 +57,9 @@ export:
 check-series:
 	@scripts/check-series
 
+check-configs:
+	@scripts/check-configs
+
 bisect-series:
 	@scripts/check-series --bisect
 
@@ -73,7 +77,7 @@ demo:
 demo-debian:
 	@ls build/deb/linux-image-*.deb >/dev/null 2>&1 || scripts/kernel distro
 	@scripts/debian-image
-	@scripts/demo-debian
+	@scripts/demo-debian $(if $(QUICK),--quick)
 
 bench:
 	@scripts/kernel default

@@ -178,7 +178,10 @@ class Boot(threading.Thread):
 
 def run_boots(boots, jobs=None):
     """Run them, two at once or $JOBS, and show how it goes."""
-    jobs = jobs or int(os.environ.get("JOBS") or min(2, os.cpu_count() or 1))
+    given = os.environ.get("JOBS") or str(min(2, os.cpu_count() or 1))
+    if not re.fullmatch("[1-9][0-9]*", given):
+        die(f"JOBS={given}: it takes the number of parallel jobs, 1 or more")
+    jobs = jobs or int(given)
     begin, shown, said = time.time(), "", 0
     tty = sys.stderr.isatty()
     queue, running = list(boots), []
@@ -277,16 +280,20 @@ def chains(run):
     for e in events:
         for name in (e["donor"], e["owner"]):
             names[name.rsplit(":", 1)[1]] = name
+    waits = {"mutex": "waits for a mutex of", "rwsem": "waits for an rw_semaphore of",
+             "flush": "flushes a work of", "completion": "waits for the completion by"}
     lines = []
     for e in events:
+        # PID-KIND>PID-KIND>...>PID; of a long one the middle is left out: PID-KIND>..>PID
         *hops, owner = str(e["chain"]).split(">")
         if not any(h.endswith("-flush") for h in hops):
             continue
         text = names.get(hops[0].split("-")[0], "?")
         for hop, after in zip(hops, [h.split("-")[0] for h in hops[1:]] + [owner]):
-            text += {"mutex": " waits for a mutex of ",
-                     "flush": " flushes a work of "}[hop.split("-")[1]]
-            text += names.get(after, f"task {after}") + ", which"
+            kind = hop.partition("-")[2]
+            text += f" {waits.get(kind, '...')} "
+            text += "others" if after == ".." else names.get(after, f"task {after}")
+            text += ", which"
         text += f" runs on CPU {e['owner_cpu']}"
         if text not in lines:
             lines.append(text)

@@ -168,7 +168,19 @@ mirror_advice() {
 	echo "Or undo it here: 'git checkout HEAD -- FILE', or 'git checkout COMMIT^ -- FILE' if COMMIT has it. See \"Change it\" in README.md."
 }
 
+# show_errors LOG PATTERN [OPTION]...: the lines of a failed build's log that tell
+# why, with grep's options; its end if none do
+show_errors() {
+	e_log=$1 e_pattern=$2
+	shift 2
+	e_found=$(grep -E "$@" "$e_pattern" "$e_log" | grep -v -E ' (CC|AR|AS|LD) ' | head -n 40)
+	if [ -n "$e_found" ]; then echo "$e_found"; else tail -n 20 "$e_log"; fi >&2
+}
+
 jobs=${JOBS:-$(nproc 2>/dev/null || echo 2)}
+case $jobs in
+*[!0-9]*|0*) die "JOBS=$jobs: it takes the number of parallel jobs, 1 or more" ;;
+esac
 
 # scratch DIR COMMIT: a work tree of build/linux at that commit in which only
 # the files that the series touches are checked out

@@ -7,7 +7,7 @@
  * with the donor's scheduling context. Here is what that walk stands on.
  *
  * The edge. p->blocked_on is one word, a pointer and the kind of what it points
- * to: a mutex, or a flush of work. __set_task_blocked_on() is called by p
+ * to: proxy_kind[] has them. __set_task_blocked_on() is called by p
  * itself before it blocks. The word is cleared by p when it runs again, by who
  * hands it what it waits for, and in any case by the wakeup (proxy_unblock()),
  * under p->blocked_lock each time. So while somebody holds p->blocked_lock and

@@ -20,8 +20,9 @@
  * way, and STALL_WARM_NS after the last, the CPU is warm: whoever waits is due
  * at once. What bounds all this together is the bucket.
  *
- * The bucket: boosts take from the hog what is in it, and nothing else. It is
- * filled at runtime/period, and holds one slice. What boosts take is counted
+ * The bucket: boosts take from the hog what is in it, and nothing else. It holds
+ * one slice, and is filled while the hog runs, so that the two have runtime and
+ * the rest of each period in the long run. What boosts take is counted
  * from the switch to a boosted thread to the switch away from it, and
  * STALL_SWITCH_NS for the interrupts and switches at both ends. A thread in a
  * section without preemption overruns its slice: all of that is charged, and
@@ -62,7 +63,8 @@
  *
  *   OFF       not watched
  *   IDLE      no thread waits
- *   WATCHING  threads wait; while the CPU is taken, the timer is armed for when
+ *   WATCHING  threads wait, or one that was helped has not slept since; while
+ *             threads wait and the CPU is taken, the timer is armed for when
  *             the head is due, or it is time to ask who is awaited
  *   REFILL    ->boosted has its turn; timer: a slice is in the bucket
  *   READY     the server is queued; timer: it has not been picked in a period
@@ -103,6 +105,7 @@
 #define pr_fmt(fmt) "stall_monitor: " fmt
 
 #include <linux/cpu.h>
+#include <linux/delay.h>
 #include <linux/debugfs.h>
 #include <linux/device.h>
 #include <linux/glob.h>
@@ -140,6 +143,9 @@ DEFINE_STATIC_KEY_FALSE(stall_monitor_enabled);
 
 /* The longest pause that an overrun can cause */
 #define STALL_MAX_DEBT_NS	(1 * NSEC_PER_SEC)
+
+/* Longer than it takes to fill the bucket, whatever the debt and the parameters */
+#define STALL_FULL_NS		(8ULL * NSEC_PER_SEC)
 
 /* So many periods the server may wait for its pick, then another has a turn. */
 #define STALL_READY_TRIES	8
@@ -474,26 +480,38 @@ static s64 stall_bucket_size(struct rq *rq)
 	return min(rq->stall.server.dl_runtime, stall_ns(&stall_params.duration_us));
 }
 
+/* The hog's part of a period: next to nothing, if the runtime is all of it */
+static u64 stall_hog_part(struct sched_dl_entity *dl_se)
+{
+	return max(dl_se->dl_period - dl_se->dl_runtime, dl_se->dl_period >> 10);
+}
+
 static u64 stall_refill_in(struct rq *rq, u64 ns)
 {
 	struct sched_dl_entity *dl_se = &rq->stall.server;
 
-	return mul_u64_u64_div_u64(ns, dl_se->dl_runtime, dl_se->dl_period);
+	return mul_u64_u64_div_u64(ns, dl_se->dl_runtime, stall_hog_part(dl_se));
 }
 
 static u64 stall_time_to_refill(struct rq *rq, u64 ns)
 {
 	struct sched_dl_entity *dl_se = &rq->stall.server;
 
-	return mul_u64_u64_div_u64(ns, dl_se->dl_period, dl_se->dl_runtime);
+	return mul_u64_u64_div_u64(ns, stall_hog_part(dl_se), dl_se->dl_runtime);
 }
 
-/* Take @ns out of the bucket, and have it filled up to now. */
+/* Take @ns out of the bucket, and have it filled up to now, if the hog has run. */
 static void stall_refill(struct rq *rq, u64 ns)
 {
 	struct stall_rq *st = &rq->stall;
 	s64 debt = stall_refill_in(rq, STALL_MAX_DEBT_NS);
-	u64 filled = stall_refill_in(rq, rq_clock(rq) - st->budget_at);
+	u64 filled = 0;
+
+	/* More would fill nothing, and the arithmetic might overflow. */
+	if (rq_clock(rq) - st->budget_at > STALL_FULL_NS)
+		st->budget_at = rq_clock(rq) - STALL_FULL_NS;
+	if (!st->piece_ns)
+		filled = stall_refill_in(rq, rq_clock(rq) - st->budget_at);
 
 	/* What is less than a nanosecond is for the next time. */
 	if (filled)
@@ -573,7 +591,14 @@ static int stall_timer_cpu(struct rq *rq)
 	if (stall_housekeeping(this))
 		return this;
 	cpu = stall_keeper(rq);
-	return cpu >= 0 ? cpu : this;
+	if (cpu >= 0)
+		return cpu;
+	/* All of those are taken: at least it is none that is isolated. */
+	for_each_cpu(cpu, housekeeping_cpumask(HK_TYPE_KERNEL_NOISE)) {
+		if (stall_housekeeping(cpu))
+			return cpu;
+	}
+	return this;
 }
 
 /* Have stall_update() called after @ns, or before. */
@@ -615,7 +640,8 @@ static void stall_slice_ready(struct rq *rq)
 	stall_set_state(rq, STALL_READY);
 	dl_server_start_slice(&st->server, st->slice_ns);
 	/* When this slice, if it is used up, will have been refilled. */
-	stall_timer_start(rq, stall_time_to_refill(rq, st->slice_ns + STALL_SWITCH_NS));
+	stall_timer_start(rq, st->slice_ns +
+			  stall_time_to_refill(rq, st->slice_ns + STALL_SWITCH_NS));
 }
 
 /* READY -> RUNNING */
@@ -700,7 +726,8 @@ static struct task_struct *stall_boost_end(struct rq *rq, enum stall_end reason)
 		stall_charge(rq, STALL_SWITCH_NS);
 	dl_server_stop_slice(&st->server);
 	st->boosted = NULL;
-	if (reason == STALL_END_DURATION || reason == STALL_END_OUTRANKED)
+	if (reason == STALL_END_DURATION || reason == STALL_END_OUTRANKED ||
+	    reason == STALL_END_RUNNING)
 		stall_sleepless(rq, p);
 	st->ended[reason]++;
 	stall_keep_warm(rq);
@@ -735,10 +762,16 @@ static void stall_boost_next(struct rq *rq, enum stall_end reason)
 	stall_wait_again(rq, p);
 }
 
+/* Without them a slice would end with the tick. */
+static bool stall_highres(void)
+{
+	return hrtimer_resolution <= STALL_MIN_SLICE_NS;
+}
+
 /* As of now the CPU may be disturbed. */
 static bool stall_may_lend(struct rq *rq)
 {
-	return rq->stall.server.dl_bw_attached;
+	return rq->stall.server.dl_bw_attached && stall_highres();
 }
 
 /*
@@ -768,12 +801,12 @@ static void stall_update(struct rq *rq)
 		switch (st->state) {
 		case STALL_IDLE:
 		case STALL_WATCHING:
-			/* A piece ends at the switch, see there. */
-			stall_set_state(rq, st->nr_waiting || st->piece_ns ?
+			/* A piece ends at the switch, and somebody has to see a sleep. */
+			stall_set_state(rq, st->nr_waiting || st->piece_ns || st->sleepless ?
 					    STALL_WATCHING : STALL_IDLE);
-			/* Nobody would notice that it sleeps. */
-			if (st->state == STALL_IDLE)
-				st->sleepless = NULL;
+			/* The high-resolution timers have come. */
+			if (!list_empty(&st->told) && stall_may_lend(rq))
+				stall_untell(rq);
 			p = st->taken ? stall_head(rq) : NULL;
 			if (!p) {
 				if (st->taken && st->nr_waiting && READ_ONCE(stall_log))
@@ -806,7 +839,9 @@ static void stall_update(struct rq *rq)
 				break;
 			}
 			left = stall_refill_time(rq);
-			if (left > (s64)STALL_EARLY_NS)
+			/* If the hog's part is small, a lot is filled in soon. */
+			if (left > (s64)STALL_EARLY_NS ||
+			    st->budget < (s64)STALL_MIN_SLICE_NS / 2)
 				stall_timer_start(rq, left);
 			else
 				stall_slice_ready(rq);
@@ -878,6 +913,7 @@ static void stall_switched(struct rq *rq)
 	if (st->piece_ns && st->state < STALL_RUNNING) {
 		st->longest_piece = max(st->longest_piece, st->piece_ns);
 		st->piece_ns = 0;
+		st->budget_at = rq_clock(rq);
 	}
 }
 
@@ -912,10 +948,6 @@ static enum hrtimer_restart stall_slice_timer(struct hrtimer *timer)
 	stall_clock_update(rq);
 	stall_slice_charge(rq);
 
-	/* The runtime is all of the period: there is another one already. */
-	if (st->slice_ns <= (s64)STALL_EARLY_NS && st->budget >= stall_bucket_size(rq))
-		st->slice_ns = st->budget;
-
 	/* The two clocks differ by a little: finish the slice. */
 	if (st->slice_ns > (s64)STALL_EARLY_NS) {
 		hrtimer_forward_now(timer, ns_to_ktime(st->slice_ns));
@@ -946,8 +978,7 @@ struct stall_report {
 	struct irq_work		work;
 	struct task_struct	*task;	/* these are referenced */
 	struct task_struct	*hog;
-	struct task_struct	*flusher;
-	work_func_t		func;
+	struct wq_wait		wait;
 	enum stall_news		news;
 	unsigned long		wait_us;
 	unsigned int		others;
@@ -993,13 +1024,13 @@ static void stall_report_print(struct irq_work *work)
 	char who[TASK_COMM_LEN + 16] = "nobody known";
 	char what[KSYM_NAME_LEN / 4] = "";
 
-	if (r->flusher) {
-		snprintf(who, sizeof(who), "%s (pid %d)", r->flusher->comm,
-			 r->flusher->pid);
-		put_task_struct(r->flusher);
+	if (r->wait.flusher) {
+		snprintf(who, sizeof(who), "%s (pid %d)", r->wait.flusher->comm,
+			 r->wait.flusher->pid);
+		put_task_struct(r->wait.flusher);
 	}
-	if (r->func)
-		snprintf(what, sizeof(what), ", has to do %ps", r->func);
+	if (r->wait.func)
+		snprintf(what, sizeof(what), ", has to do %ps", r->wait.func);
 	if (r->news == STALL_HELPLESS)
 		stall_print_helpless(r, what, who);
 	else
@@ -1129,11 +1160,11 @@ static void stall_report_send(struct rq *rq)
 	if (!stall_report(rq, r))
 		return;
 
-	r->func = wq_worker_func(r->task);
-	r->flusher = wq_worker_flusher(r->task);
+	wq_worker_wait(r->task, &r->wait);
 	if (cpu == cpu_of(rq)) {
-		cpu = cpumask_any_but(housekeeping_cpumask(HK_TYPE_KERNEL_NOISE), cpu);
-		if (cpu >= nr_cpu_ids || !cpu_online(cpu))
+		cpu = cpumask_any_and_but(housekeeping_cpumask(HK_TYPE_KERNEL_NOISE),
+					  cpu_online_mask, cpu);
+		if (cpu >= nr_cpu_ids)
 			cpu = cpu_of(rq);
 	}
 	irq_work_queue_on(&r->work, cpu);
@@ -1218,16 +1249,16 @@ static unsigned long stall_awaited_at;
 
 static bool stall_is_awaited(struct task_struct *p)
 {
-	struct task_struct *flusher = wq_worker_flusher(p);
-	work_func_t func = wq_worker_func(p);
+	struct wq_wait wait;
 
-	if (flusher) {
-		WRITE_ONCE(stall_awaited_func, func);
+	wq_worker_wait(p, &wait);
+	if (wait.flusher) {
+		WRITE_ONCE(stall_awaited_func, wait.func);
 		WRITE_ONCE(stall_awaited_at, jiffies);
-		put_task_struct(flusher);
+		put_task_struct(wait.flusher);
 		return true;
 	}
-	return func && func == READ_ONCE(stall_awaited_func) &&
+	return wait.func && wait.func == READ_ONCE(stall_awaited_func) &&
 	       time_before(jiffies, READ_ONCE(stall_awaited_at) +
 				    usecs_to_jiffies(READ_ONCE(stall_params.threshold_us)));
 }
@@ -1247,9 +1278,10 @@ static void stall_ask(struct rq *rq)
 
 		if (!stall_is_awaited(p))
 			continue;
-		guard(rq_lock)(rq);
+		/* Also while it is being woken elsewhere: @p->pi_lock holds it still. */
+		CLASS(task_rq_lock, guard)(p);
 		/* It is the same wait. */
-		if (task_rq(p) == rq && stall_waiting(p) && p->stall_since == since[i])
+		if (guard.rq == rq && stall_waiting(p) && p->stall_since == since[i])
 			rq->stall.awaited = p;
 		break;
 	}
@@ -1321,16 +1353,29 @@ stall_server_pick(struct sched_dl_entity *dl_se, struct rq_flags *rf)
 }
 
 /*
- * enqueue_task() and ttwu_runnable(): @p may begin to wait.
- *
  * A task that is queued and blocked is a proxy donor or a delayed dequeue; it
  * does not want to run, and if it is woken in place ttwu_runnable() gets here
  * once more, without is_blocked. ttwu_do_activate() clears is_blocked only
  * after the enqueue, but there on_rq is not set yet.
  */
+static bool stall_begins_to_wait(struct rq *rq, struct task_struct *p)
+{
+	return !task_current(rq, p) && !(p->on_rq && p->is_blocked) && stall_monitored(p);
+}
+
+/* enqueue_task() and ttwu_runnable(): @p may begin to wait. */
 void __stall_enqueue(struct rq *rq, struct task_struct *p)
 {
 	struct stall_rq *st = &rq->stall;
+
+	/* As a rule nothing starves it, and the clock stands still. */
+	if (st->state == STALL_IDLE && !stall_taken(rq)) {
+		if (stall_begins_to_wait(rq, p)) {
+			stall_wait_start(rq, p);
+			stall_set_state(rq, STALL_WATCHING);
+		}
+		return;
+	}
 
 	stall_clock_update(rq);
 
@@ -1344,13 +1389,22 @@ void __stall_enqueue(struct rq *rq, struct task_struct *p)
 			stall_slice_stop(rq);
 		else if (!stall_monitored(p))
 			stall_boost_end(rq, STALL_END_MOVED);
-	} else if (!task_current(rq, p) && !(p->on_rq && p->is_blocked) &&
-		   stall_monitored(p)) {
+	} else if (stall_begins_to_wait(rq, p)) {
 		stall_wait_start(rq, p);
 	}
 
 	/* Also when @p runs and has become real-time just now. */
 	stall_update(rq);
+}
+
+/* Has @p been helped only as far as a lock? With PREEMPT_RT it may be a spinlock. */
+static bool stall_wants_lock(struct task_struct *p)
+{
+#ifdef CONFIG_RT_MUTEXES
+	if (READ_ONCE(p->pi_blocked_on))
+		return true;
+#endif
+	return READ_ONCE(p->blocked_on);
 }
 
 /*
@@ -1372,7 +1426,7 @@ void __stall_dequeue(struct rq *rq, struct task_struct *p, int flags)
 
 	stall_clock_update(rq);
 	if (p == st->boosted) {
-		if ((flags & DEQUEUE_SLEEP) && !READ_ONCE(p->blocked_on))
+		if ((flags & DEQUEUE_SLEEP) && !stall_wants_lock(p))
 			st->rescued++;
 		stall_boost_end(rq, flags & DEQUEUE_SLEEP ? STALL_END_BLOCKED :
 							    STALL_END_MOVED);
@@ -1387,11 +1441,21 @@ void __stall_switch(struct rq *rq, struct task_struct *prev,
 		    struct task_struct *next)
 {
 	struct stall_rq *st = &rq->stall;
+	bool waits = prev != st->boosted && task_on_rq_queued(prev) &&
+		     !prev->is_blocked && stall_monitored(prev);
+
+	/* As a rule it is the only one that waits, and nothing has starved it. */
+	if (!waits && st->state == STALL_WATCHING && st->nr_waiting == 1 &&
+	    stall_waiting(next) && !st->taken && !st->piece_ns && !st->sleepless) {
+		stall_wait_end(rq, next);
+		stall_wait_suspend(rq, next);
+		stall_set_state(rq, STALL_IDLE);
+		return;
+	}
 
 	stall_clock_update(rq);
 
-	if (prev != st->boosted && task_on_rq_queued(prev) && !prev->is_blocked &&
-	    stall_monitored(prev))
+	if (waits)
 		stall_wait_resume(rq, prev);
 	if (stall_waiting(next)) {
 		stall_wait_end(rq, next);
@@ -1468,6 +1532,7 @@ static void stall_rq_unwatch(struct rq *rq, enum stall_end reason)
 		stall_wait_end(rq, p);
 	st->sleepless = NULL;
 	st->warm_until = 0;
+	st->longest_piece = max(st->longest_piece, st->piece_ns);
 	st->piece_ns = 0;
 	WRITE_ONCE(st->taken, false);
 	hrtimer_try_to_cancel(&st->timer);
@@ -1568,11 +1633,12 @@ static void stall_start(enum stall_mode mode, const struct cpumask *cpus)
 	lockdep_assert_cpus_held();
 	lockdep_assert_held(&stall_mutex);
 
+	/* Code is not to be patched later, when a first CPU has been isolated. */
+	static_branch_enable_cpuslocked(&stall_monitor_enabled);
 	if (cpumask_empty(cpus))
 		return;
 
 	cpumask_clear(&refused);
-	static_branch_enable_cpuslocked(&stall_monitor_enabled);
 	for_each_cpu_and(cpu, cpus, cpu_online_mask) {
 		struct rq *rq = cpu_rq(cpu);
 
@@ -1618,6 +1684,8 @@ static void stall_tell_cpus(void)
 		pr_info("watching no CPU\n");
 	else
 		pr_info("watching CPUs %*pbl\n", cpumask_pr_args(&stall_cpus));
+	if (!stall_highres())
+		pr_warn("high-resolution timers are not active (highres=off?): until they are, stalls are reported, not relieved\n");
 }
 
 static void stall_set_cpus(const struct cpumask *cpus)
@@ -1838,6 +1906,10 @@ static int __init stall_init(void)
 
 	if (stall_boot == STALL_BOOT_OFF)
 		return 0;
+
+	/* A tick after the clock source has been chosen they are active. */
+	if (!stall_highres())
+		msleep(20);
 
 	guard(cpus_read_lock)();
 	guard(mutex)(&stall_mutex);

@@ -97,12 +97,6 @@ static inline bool flush_lends(void)
 
 static inline void flush_wait_init_lock(struct flush_wait *wait) { }
 
-/* What is lent is looked at again when the owner goes on with something else. */
-static inline void complete_flush(struct completion *x, struct flush_wait *wait)
-{
-	complete(x);
-}
-
 #endif /* CONFIG_RT_FLUSH_PI */
 
 extern raw_spinlock_t flush_wait_lock;
@@ -163,11 +157,6 @@ static inline bool flush_lends(void)
 	return false;
 }
 
-static inline void complete_flush(struct completion *x, struct flush_wait *wait)
-{
-	complete(x);
-}
-
 static inline void wait_for_completion_flush(struct completion *x, struct flush_wait *wait)
 {
 	wait_for_completion(x);
@@ -182,6 +171,14 @@ static inline void flush_wait_init(struct flush_wait *wait, struct workqueue_str
 				   struct task_struct *owner, void *func) { }
 
 #endif /* CONFIG_FLUSH_OWNERS */
+
+#ifndef CONFIG_RT_FLUSH_PI
+/* What is lent is looked at again when the owner goes on with something else. */
+static inline void complete_flush(struct completion *x, struct flush_wait *wait)
+{
+	complete(x);
+}
+#endif
 
 #ifdef CONFIG_SCHED_PROXY_EXEC
 

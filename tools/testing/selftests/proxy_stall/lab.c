@@ -435,6 +435,9 @@ bool proxy_exec_is_off(void)
 
 	if (get("/proc/cmdline", cmdline, sizeof(cmdline)) < 0)
 		return false;
+	/* Beside sched_ext it is only on when it is asked for. */
+	if (!strstr(cmdline, "proxy_exec"))
+		return !lab_rt() && !access("/sys/kernel/sched_ext", F_OK);
 	return strstr(cmdline, "proxy_exec=off") || strstr(cmdline, "proxy_exec=0") ||
 	       strstr(cmdline, "proxy_exec=n");
 }

@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -107,6 +109,7 @@ static bool survives(const struct actor *actor)
 TEST_F_TIMEOUT(accounting, rttime_of_a_donor, PATIENCE)
 {
 	struct actor *owner, *donor;
+	int cpu;
 
 	owner = start_owner(W_CPU, 0, "burn 120000");
 	ASSERT_NE(NULL, owner);
@@ -122,11 +125,14 @@ TEST_F_TIMEOUT(accounting, rttime_of_a_donor, PATIENCE)
 	EXPECT_TRUE(survives(donor));
 	EXPECT_TRUE(survives(owner));
 
-	ASSERT_EQ(0, chain_work(0, "burn 120000"));
-	ASSERT_EQ(0, chain_run("queue 0 %d percpu", W_CPU));
-	donor = start_limited(W_PRIO, W_CPU, "flush 0");
-	ASSERT_NE(NULL, donor);
-	EXPECT_TRUE(survives(donor));
+	/* A flush, of a work item here and of one of another CPU */
+	for (cpu = W_CPU; cpu <= 2; cpu++) {
+		ASSERT_EQ(0, chain_work(0, "burn 120000"));
+		ASSERT_EQ(0, chain_run("queue 0 %d percpu", cpu));
+		donor = start_limited(W_PRIO, W_CPU, "flush 0");
+		ASSERT_NE(NULL, donor);
+		EXPECT_TRUE(survives(donor));
+	}
 
 	/* A fair owner is nobody for the limit, whosever context it runs with. */
 	donor = STRONG("wait 2; lock 2; unlock 2");
@@ -155,18 +161,44 @@ TEST_F_TIMEOUT(accounting, rttime_of_an_owner, PATIENCE)
 	EXPECT_TRUE(wait_until(1000, was_killed(owner)));
 }
 
+#define CGROUP2	"/sys/fs/cgroup/"
+#define OWN	CGROUP2 "proxy_stall/"
+
+/* Puts this process, and those that it starts from now on, into a cgroup of its own. */
+static bool own_cgroup(void)
+{
+	if (access(CGROUP2 "cgroup.controllers", F_OK)) {
+		mkdir(CGROUP2, 0755);
+		if (mount("cgroup2", CGROUP2, "cgroup2", 0, NULL))
+			return false;
+	}
+	mkdir(OWN, 0755);
+	return !put(OWN "cgroup.procs", "%d\n", getpid());
+}
+
+/* When the others have ended */
+static void leave_cgroup(void)
+{
+	if (access(OWN, F_OK))
+		return;
+	put(CGROUP2 "cgroup.procs", "%d\n", getpid());
+	wait_until(1000, !rmdir(OWN));
+}
+
 /* A thread of this process that runs a script */
 struct thread {
 	pthread_t id;
 	int cpu;
 	char script[128];
 	clockid_t clock;
+	pid_t tid;
 };
 
 static void *thread_main(void *data)
 {
 	struct thread *thread = data;
 
+	thread->tid = gettid();
 	pin(thread->cpu);
 	chain_run("%s", thread->script);
 	return NULL;
@@ -236,33 +268,89 @@ FIXTURE_SETUP(clocks)
 FIXTURE_TEARDOWN(clocks)
 {
 	lab_leave();
+	leave_cgroup();
+}
+
+/* What /proc, getrusage() and a cgroup say that the owner has run */
+enum { SCHEDSTAT, RUSAGE, CGROUP, TOLD };
+
+static void what_is_told(pid_t tid, __u64 *ns)
+{
+	struct rusage usage;
+	char buf[512];
+
+	ns[SCHEDSTAT] = run_time_ns(tid);
+	getrusage(RUSAGE_SELF, &usage);
+	ns[RUSAGE] = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 * MS +
+		     (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000ULL;
+	ns[CGROUP] = 0;
+	if (get(OWN "cpu.stat", buf, sizeof(buf)) > 0 && !strncmp(buf, "usage_usec ", 11))
+		ns[CGROUP] = strtoull(buf + 11, NULL, 10) * 1000;
+}
+
+static __u64 timer_fired;
+
+static void timer_fires(int sig)
+{
+	(void)sig;
+	poke(timer_fired, now_ns());
+}
+
+/* A signal, when the clock has advanced by ns */
+static bool cpu_timer(clockid_t clock, __u64 ns, timer_t *timer)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+	struct itimerspec value = { .it_value.tv_nsec = ns };
+
+	poke(timer_fired, 0);
+	signal(SIGUSR1, timer_fires);
+	return !timer_create(clock, &event, timer) && !timer_settime(*timer, 0, &value, NULL);
 }
 
 /* Whoever runs sees its clock run: not from tick to tick, and nobody else's. */
 TEST_F_TIMEOUT(clocks, advance_with_a_lent_context, PATIENCE)
 {
+	__u64 before[TOLD], after[TOLD];
 	struct thread owner = {
 		.cpu = self->cpu,
 		.script = "lock 0; mark 0; burn 150000; unlock 0",
 	};
 	__u64 donor_ran, start, ran, took, still;
 	struct actor *donor;
+	timer_t timer;
+	bool cgroup;
+	int i;
 
+	/* That may take longer than the rest. */
+	cgroup = own_cgroup();
 	ASSERT_TRUE(thread_start(&owner));
 	ASSERT_TRUE(marked(0));
 	donor = chain_start(SCHED_FIFO, W_PRIO, self->cpu, "lock 0; unlock 0");
 	ASSERT_NE(NULL, donor);
 	ASSERT_TRUE(blocks(donor));
+	ASSERT_TRUE(cpu_timer(owner.clock, 30 * MS, &timer));
 	donor_ran = run_time_ns(donor->pid);
+	what_is_told(owner.tid, before);
 	start = now_ns();
 	ran = watch_clock(owner.clock, 60 * MS, &still);
 	took = now_ns() - start;
+	what_is_told(owner.tid, after);
 	EXPECT_LE(still, 2 * MS);
 	EXPECT_LE(took * 8 / 10, ran);
 	EXPECT_LE(ran, took);
 	EXPECT_EQ(donor_ran, run_time_ns(donor->pid));
+	/* Where there is no tick these wait for the remote one, with or without a donor. */
+	for (i = 0; i < TOLD && !variant->tickless; i++) {
+		if (i != CGROUP || cgroup)
+			EXPECT_LE(took * 7 / 10, after[i] - before[i]);
+	}
+	EXPECT_LE(after[SCHEDSTAT] - before[SCHEDSTAT], took + 5 * MS);
 	EXPECT_TRUE(survives(donor));
 	pthread_join(owner.id, NULL);
+	/* It is sent by the owner, when that is back from the kernel. */
+	EXPECT_LE(start + 25 * MS, peek(timer_fired));
+	EXPECT_GE(donor->end_ns + 10 * MS, peek(timer_fired));
+	timer_delete(timer);
 }
 
 /* A SCHED_DEADLINE task that soon has used up what it may run */
@@ -505,46 +593,41 @@ TEST_F_TIMEOUT(accounting, run_delay_of_a_donor, PATIENCE)
 	munmap(waiter, sizeof(*waiter));
 }
 
-/* Of /proc/pressure: us that some task waited */
+/* us that some task of the own cgroup waited */
 static long long pressure_us(const char *what)
 {
-	char path[64], buf[256], *s;
+	char path[64], buf[256], *total;
 
-	snprintf(path, sizeof(path), "/proc/pressure/%s", what);
-	if (get(path, buf, sizeof(buf)) < 0)
+	snprintf(path, sizeof(path), OWN "%s.pressure", what);
+	if (get(path, buf, sizeof(buf)) <= 0)
 		return -1;
-	s = strstr(buf, "total=");
-	return s ? atoll(s + 6) : -1;
+	total = strstr(buf, "total=");
+	return total ? atoll(total + strlen("total=")) : -1;
 }
 
-/*
- * Who waits for a mutex does not wait for a CPU. A kernel thread of that CPU may:
- * then once more.
- */
+/* A donor does not wait for a CPU, it is asleep, be it for I/O. */
 TEST_F_TIMEOUT(accounting, pressure_of_a_donor, PATIENCE)
 {
-	long long cpu_us = 0, io_us = 0;
+	long long cpu_us, io_us;
 	struct actor *owner, *donor;
-	int i;
 
-	if (pressure_us("cpu") < 0)
+	if (!own_cgroup())
+		SKIP(return, "no cgroup2");
+	cpu_us = pressure_us("cpu");
+	io_us = pressure_us("io");
+	if (cpu_us < 0)
 		SKIP(return, "no CONFIG_PSI, or not booted with psi=1");
-	for (i = 0; i < 3; i++) {
-		cpu_us = pressure_us("cpu");
-		io_us = pressure_us("io");
-		owner = start_owner(W_CPU, i, "burn 60000");
-		ASSERT_NE(NULL, owner);
-		donor = STRONG("lockio %d; unlock %d", i, i);
-		ASSERT_NE(NULL, donor);
-		EXPECT_TRUE(survives(donor));
-		EXPECT_TRUE(survives(owner));
-		cpu_us = pressure_us("cpu") - cpu_us;
-		io_us = pressure_us("io") - io_us;
-		EXPECT_GT(io_us, 40000);
-		if (cpu_us < 20000)
-			break;
-	}
-	EXPECT_LT(cpu_us, 20000);
+	owner = start_owner(W_CPU, 0, "burn 60000");
+	ASSERT_NE(NULL, owner);
+	donor = STRONG("lockio 0; unlock 0");
+	ASSERT_NE(NULL, donor);
+	EXPECT_TRUE(survives(donor));
+	EXPECT_TRUE(survives(owner));
+	EXPECT_GT(pressure_us("io") - io_us, 40000);
+	EXPECT_LT(pressure_us("cpu") - cpu_us, 20000);
+	actor_stop(donor);
+	actor_stop(owner);
+	leave_cgroup();
 }
 
 /* Fields of /proc/PID/stat and lines of /proc/stat */

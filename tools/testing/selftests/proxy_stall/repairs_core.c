@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -75,15 +76,15 @@ static unsigned int cookie_of(pid_t pid, const struct tag *tags, int n)
 	return 0;
 }
 
+static struct event events[MAX_EVENTS];
+
 /* The longest time, in us, that two siblings ran tasks of different cookies */
-static __u64 longest_mix(int a, int b, const struct tag *tags, int nr_tags)
+static __u64 mix_of(int a, int b, int n, const struct tag *tags, int nr_tags)
 {
-	static struct event events[MAX_EVENTS];
 	long long pid[2] = { 0, 0 };
 	__u64 since = 0, longest = 0;
-	int n, i;
+	int i;
 
-	n = trace_stop(events, MAX_EVENTS);
 	for (i = 0; i < n; i++) {
 		bool mixed = pid[0] && pid[1] && cookie_of(pid[0], tags, nr_tags) !=
 			     cookie_of(pid[1], tags, nr_tags);
@@ -95,8 +96,15 @@ static __u64 longest_mix(int a, int b, const struct tag *tags, int nr_tags)
 		pid[events[i].cpu == b] = event_number(&events[i], "next_pid");
 		since = events[i].us;
 	}
-	ksft_print_msg("different cookies for %llu us\n", longest);
-	return n > 0 ? longest : ~0ULL;
+	ksft_print_msg("CPUs %d and %d: different cookies for %llu us, %d events\n",
+		       a, b, longest, n);
+	/* What does not fit is lost. */
+	return n > 0 && n < MAX_EVENTS ? longest : ~0ULL;
+}
+
+static __u64 longest_mix(int a, int b, const struct tag *tags, int nr_tags)
+{
+	return mix_of(a, b, trace_stop(events, MAX_EVENTS), tags, nr_tags);
 }
 
 /* The interrupt that makes the sibling let go takes that long at most. */
@@ -193,12 +201,16 @@ TEST_F_TIMEOUT(core, flushed_kworker, PATIENCE)
  */
 #define PIPE_GROUPS	4
 #define PIPE_TASKS	6
+#define PIPE_MAX_SECONDS	3600
 
 static unsigned int pipe_seconds(void)
 {
 	const char *s = getenv("PROXY_STALL_SECONDS");
+	int n = s ? atoi(s) : 0;
 
-	return s ? atoi(s) : lab_exact_time() ? 2 : 15;
+	if (n < 1 || n > PIPE_MAX_SECONDS)
+		return lab_exact_time() ? 2 : 15;
+	return n;
 }
 
 static void use_pipe(int *fd, int i, unsigned int seed)
@@ -216,12 +228,16 @@ static void use_pipe(int *fd, int i, unsigned int seed)
 	}
 }
 
-TEST_F_TIMEOUT(core, pipe_is_shared, PATIENCE)
+TEST_F_TIMEOUT(core, pipe_is_shared, PIPE_MAX_SECONDS + PATIENCE)
 {
-	int fd[2], i, g;
+	struct tag *tags;
+	int fd[2], i, g, n;
 	pid_t pid;
 
 	ASSERT_EQ(0, pipe(fd));
+	tags = mmap(NULL, PIPE_GROUPS * PIPE_TASKS * sizeof(*tags), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, tags);
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -233,14 +249,29 @@ TEST_F_TIMEOUT(core, pipe_is_shared, PATIENCE)
 		for (g = 0; g < PIPE_GROUPS; g++) {
 			if (!take_cookie())
 				_exit(1);
-			for (i = 0; i < PIPE_TASKS; i++)
-				if (!fork())
+			for (i = 0; i < PIPE_TASKS; i++) {
+				struct tag tag = { .cookie = g + 1 };
+
+				tag.pid = fork();
+				if (!tag.pid)
 					use_pipe(fd, i, g * PIPE_TASKS + i);
+				tags[g * PIPE_TASKS + i] = tag;
+			}
 		}
 		for (;;)
 			pause();
 	}
 	sleep_us(pipe_seconds() * 1000000ULL);
+	/* Where time is exact: the tasks, and who else came along meanwhile */
+	if (lab_exact_time()) {
+		ASSERT_EQ(0, trace_start("sched:sched_switch"));
+		sleep_us(20000);
+		n = trace_stop(events, MAX_EVENTS);
+		for (i = 0; i < MAX_CPUS; i++)
+			if (cpu_in(i, "online") && sibling_of(i) > i)
+				EXPECT_GE(MIX_US, mix_of(i, sibling_of(i), n, tags,
+							 PIPE_GROUPS * PIPE_TASKS));
+	}
 	/* They all live: nobody failed, nobody hangs. */
 	EXPECT_EQ(0, waitpid(pid, NULL, WNOHANG));
 	ASSERT_EQ(0, kill(-pid, SIGKILL));

@@ -215,6 +215,31 @@ TEST_F_TIMEOUT(stall, rescues_where_it_watches, PATIENCE)
 	EXPECT_FALSE(watched(cpu[0]));
 }
 
+/* Slices would end with the tick: help is not given, and that is said once. */
+TEST_F_TIMEOUT(stall, needs_highres, PATIENCE)
+{
+	long long detected, boosts;
+	char cmdline[4096];
+	struct hog *hog;
+	int fd;
+
+	if (get("/proc/cmdline", cmdline, sizeof(cmdline)) < 0 || !strstr(cmdline, "highres=off"))
+		SKIP(return, "highres=off is not on the command line");
+	EXPECT_EQ(1, log_lines("high-resolution timers are not active", NULL, 0));
+	detected = stat_of(self->cpu, "detected");
+	boosts = stat_of(self->cpu, "boosts");
+	fd = kthread_start(self->cpu, "fifo", 1, "bound");
+	ASSERT_LE(0, fd);
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	ASSERT_EQ(0, kthread_burn(fd, 100));
+	sleep_us(300000);
+	EXPECT_EQ(0, kthread_get(fd, "first_ns"));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_LE(detected + 1, stat_of(self->cpu, "detected"));
+	EXPECT_EQ(boosts, stat_of(self->cpu, "boosts"));
+}
+
 /* With "off" the sysctl starts it, everywhere. */
 TEST_F_TIMEOUT(stall, sysctl_starts_it_everywhere, PATIENCE)
 {

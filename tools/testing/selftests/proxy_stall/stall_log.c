@@ -76,6 +76,26 @@ TEST_F_TIMEOUT(stall, beyond_help, PATIENCE)
 	hog_stop(hog);
 }
 
+/* A hog that naps ends each boost early, and helps as little. */
+TEST_F_TIMEOUT(stall, beyond_help_behind_a_napping_hog, PATIENCE)
+{
+	struct hog_plan plan = { .cpu = self->cpu, .prio = HOG_PRIO, .ms = 25000,
+				 .run_us = 5000, .sleep_us = 200 };
+	long long running = stat_of(self->cpu, "ended_running");
+	struct hog *hog;
+
+	printf("# expect-console: stall_monitor: CPU\n");
+	sleep_us(61000000);
+	log_lines("does not sleep", NULL, 0);
+	hog = hog_start_plan(&plan);
+	ASSERT_NE(NULL, hog);
+	ASSERT_LE(0, starve(self->cpu));
+	EXPECT_TRUE(wait_until(20000, log_lines("does not sleep", NULL, 0)));
+	EXPECT_TRUE(hog_running(hog));
+	EXPECT_LT(running + 100, stat_of(self->cpu, "ended_running"));
+	hog_stop(hog);
+}
+
 /* One after the other: a minute has one line of them, too. */
 TEST_F_TIMEOUT(stall, all_are_beyond_help, PATIENCE)
 {
