@@ -79,8 +79,8 @@ TEST_F_TIMEOUT(stall, beyond_help, PATIENCE)
 /* A hog that naps ends each boost early, and helps as little. */
 TEST_F_TIMEOUT(stall, beyond_help_behind_a_napping_hog, PATIENCE)
 {
-	struct hog_plan plan = { .cpu = self->cpu, .prio = HOG_PRIO, .ms = 110000,
-				 .run_us = 5000, .sleep_us = 200 };
+	struct hog_plan plan = { .cpu = self->cpu, .prio = HOG_PRIO, .ms = 60000,
+				 .run_us = 50000, .sleep_us = 200 };
 	long long running = stat_of(self->cpu, "ended_running");
 	struct hog *hog;
 
@@ -90,9 +90,9 @@ TEST_F_TIMEOUT(stall, beyond_help_behind_a_napping_hog, PATIENCE)
 	hog = hog_start_plan(&plan);
 	ASSERT_NE(NULL, hog);
 	ASSERT_LE(0, starve(self->cpu));
-	EXPECT_TRUE(wait_until(100000, log_lines("does not sleep", NULL, 0)));
+	EXPECT_TRUE(wait_until(50000, log_lines("does not sleep", NULL, 0)));
 	EXPECT_TRUE(hog_running(hog));
-	EXPECT_LT(running + 100, stat_of(self->cpu, "ended_running"));
+	EXPECT_LT(running + 50, stat_of(self->cpu, "ended_running"));
 	hog_stop(hog);
 }
 
