@@ -6,13 +6,14 @@ FLAVOUR ?= default
 
 export LINUX CONFIG JOBS
 
-.PHONY: help deps tree kernel vm export check-series bisect-series check-configs test demo \
-	demo-debian bench scx deb clean distclean
+.PHONY: help deps tree kernel vm export check-series bisect-series check-configs test test-all \
+	demo demo-debian bench scx deb clean distclean
 
 help:
 	@echo "make demo            everything up to the demonstration: the hang, and the rescue (FLAVOUR=default or rt)"
 	@echo "make demo-debian     the same in a Debian: systemd, podman, networkd (half an hour of CPU time; QUICK=1: five minutes)"
 	@echo "make test            build what is needed and run the tests in VMs (an hour); LIST=1 lists the VMs"
+	@echo "make test-all        all flavours, make check-series, check-configs and scx besides (five hours)"
 	@echo "make test ONLY=VM    that VM (or several: A,B); ONLY=VM:TEST one test of it"
 	@echo
 	@echo "make tree            build/linux: the base kernel with patches/ applied"
@@ -72,6 +73,13 @@ test:
 demo:
 	@scripts/kernel '$(FLAVOUR)'
 	@scripts/demo --kernel 'build/$(FLAVOUR)/bzImage'
+
+test-all:
+	@failed=0; \
+	for c in 'test --flavour default,debug,rt,rt-debug,kasan,distro' check-series check-configs scx; do \
+		scripts/$$c || failed=1; \
+	done; \
+	exit $$failed
 
 # With the packages of 'make deb', if there are any
 demo-debian:

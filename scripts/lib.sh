@@ -177,6 +177,16 @@ show_errors() {
 	if [ -n "$e_found" ]; then echo "$e_found"; else tail -n 20 "$e_log"; fi >&2
 }
 
+# own_files TREE: the C files that the series adds to the kernel
+own_files() { plain_git "$1" diff --name-only --diff-filter=A base HEAD -- '*.c' ':!tools'; }
+
+# own_objects TREE OBJ: what those were compiled to
+own_objects() {
+	for e_file in $(own_files "$1"); do
+		[ ! -e "$2/${e_file%.c}.o" ] || echo "${e_file%.c}.o"
+	done
+}
+
 jobs=${JOBS:-$(nproc 2>/dev/null || echo 2)}
 case $jobs in
 *[!0-9]*|0*) die "JOBS=$jobs: it takes the number of parallel jobs, 1 or more" ;;

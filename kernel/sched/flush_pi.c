@@ -38,7 +38,7 @@
 #include "sched.h"
 #include "../locking/rtmutex_common.h"
 
-DEFINE_STATIC_KEY_TRUE(flush_pi);	/* proxy_exec=, in core.c */
+DEFINE_STATIC_KEY_FALSE(flush_pi);	/* proxy_exec=, in core.c */
 
 static atomic_t flush_pi_cycles = ATOMIC_INIT(0);
 static atomic_t flush_pi_nobody = ATOMIC_INIT(0);

@@ -1798,7 +1798,8 @@ void __init stall_rq_init(struct rq *rq)
 	hrtimer_setup(&st->slice_timer, stall_slice_timer, CLOCK_MONOTONIC,
 		      HRTIMER_MODE_REL_PINNED_HARD);
 	st->timer_work = IRQ_WORK_INIT_HARD(stall_timer_work);
-	init_irq_work(&r->work, stall_report_print);
+	/* With PREEMPT_RT, too: a thread that would do it may starve as well. */
+	r->work = IRQ_WORK_INIT_HARD(stall_report_print);
 
 	init_dl_entity(&st->server);
 	dl_server_init(&st->server, rq, stall_server_pick);

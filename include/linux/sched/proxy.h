@@ -71,7 +71,7 @@ struct flush_wait {
 
 #ifdef CONFIG_RT_FLUSH_PI
 
-DECLARE_STATIC_KEY_TRUE(flush_pi);
+DECLARE_STATIC_KEY_FALSE(flush_pi);
 
 /**
  * flush_lends - does it matter who owns a flush?
@@ -81,7 +81,7 @@ DECLARE_STATIC_KEY_TRUE(flush_pi);
  */
 static inline bool flush_lends(void)
 {
-	return static_branch_likely(&flush_pi);
+	return static_branch_unlikely(&flush_pi);
 }
 
 void flush_wait_init_lock(struct flush_wait *wait);

@@ -33,13 +33,14 @@ static void boot_parameter(char *value, size_t size)
 FIXTURE_SETUP(boot)
 {
 	const char *why;
+	bool default_off;
 
 	boot_parameter(self->value, sizeof(self->value));
 	if (!*self->value)
 		SKIP(return, "this was not booted with proxy_exec=");
-	/* What is not understood changes nothing: with sched_ext the default is off. */
-	self->off = !strcmp(self->value, "off") ||
-		    (strcmp(self->value, "on") && !access("/sys/kernel/sched_ext", F_OK));
+	/* What is not understood changes nothing. */
+	default_off = lab_rt() || !access("/sys/kernel/sched_ext", F_OK);
+	self->off = !strcmp(self->value, "off") || (strcmp(self->value, "on") && default_off);
 	/* Off, too, is something to test here. */
 	if (self->off)
 		setenv("PROXY_STALL_FORCE", "1", 1);

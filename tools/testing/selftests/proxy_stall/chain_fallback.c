@@ -59,6 +59,22 @@ TEST_F_TIMEOUT(fallback, weak_flusher, PATIENCE)
 	}
 }
 
+/* With PREEMPT_RT the kworker inherits that, and the fair server has lost it. */
+TEST_F_TIMEOUT(fallback, flusher_weaker_than_the_hog, PATIENCE)
+{
+	struct actor *w;
+	struct hog *hog;
+
+	ASSERT_EQ(0, chain_work(0, "burn 5"));
+	ASSERT_EQ(0, chain_run("queue 0 %d percpu; flush 0", self->cpu));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	w = chain_start(SCHED_FIFO, HOG_PRIO - 1, W_CPU, "queue 0 @ percpu; flush 0");
+	ASSERT_NE(NULL, w);
+	EXPECT_TRUE(rescued(w, hog, self->threshold_us + 1000));
+	EXPECT_LE(self->threshold_us * 1000ULL, w->end_ns - w->start_ns);
+}
+
 TEST_F_TIMEOUT(fallback, weak_mutex_waiter, PATIENCE)
 {
 	struct actor *h, *w;

@@ -11,9 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
@@ -84,6 +86,14 @@ long long get_number(const char *path)
 	int err = get(path, buf, sizeof(buf));
 
 	return err < 0 ? err : atoll(buf);
+}
+
+bool has_cgroup2(void)
+{
+	if (!access(CGROUP2 "cgroup.controllers", F_OK))
+		return true;
+	mkdir(CGROUP2, 0755);
+	return !mount("cgroup2", CGROUP2, "cgroup2", 0, NULL);
 }
 
 static const char *sysctl_path(const char *name)

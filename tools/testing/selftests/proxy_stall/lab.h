@@ -90,6 +90,11 @@ int set_deadline(pid_t pid, struct deadline deadline);
 int __printf(2, 3) put(const char *path, const char *fmt, ...);
 int get(const char *path, char *buf, size_t size);
 long long get_number(const char *path);
+
+#define CGROUP2	"/sys/fs/cgroup/"
+
+/* Mounts it if nobody has; false if it cannot be had */
+bool has_cgroup2(void);
 int set(const char *sysctl, long long value);
 long long stall(const char *sysctl);
 

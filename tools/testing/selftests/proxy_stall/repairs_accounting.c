@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -161,17 +160,13 @@ TEST_F_TIMEOUT(accounting, rttime_of_an_owner, PATIENCE)
 	EXPECT_TRUE(wait_until(1000, was_killed(owner)));
 }
 
-#define CGROUP2	"/sys/fs/cgroup/"
 #define OWN	CGROUP2 "proxy_stall/"
 
 /* Puts this process, and those that it starts from now on, into a cgroup of its own. */
 static bool own_cgroup(void)
 {
-	if (access(CGROUP2 "cgroup.controllers", F_OK)) {
-		mkdir(CGROUP2, 0755);
-		if (mount("cgroup2", CGROUP2, "cgroup2", 0, NULL))
-			return false;
-	}
+	if (!has_cgroup2())
+		return false;
 	mkdir(OWN, 0755);
 	return !put(OWN "cgroup.procs", "%d\n", getpid());
 }

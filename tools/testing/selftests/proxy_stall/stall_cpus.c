@@ -7,15 +7,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "fixture.h"
 
 #define CPUS		SYSCTL "stall_monitor_cpus"
-#define CGROUP		"/sys/fs/cgroup/"
-#define PARTITION	CGROUP "proxy_stall/"
+#define PARTITION	CGROUP2 "proxy_stall/"
 
 static bool watched(int cpu)
 {
@@ -182,12 +180,9 @@ static const char *no_partition(int cpu)
 {
 	if (cpu_in(cpu, "isolated") || cpu_in(cpu, "nohz_full"))
 		return "isolcpus= or nohz_full= isolates the CPU already";
-	if (access(CGROUP "cgroup.controllers", F_OK)) {
-		mkdir(CGROUP, 0755);
-		if (mount("cgroup2", CGROUP, "cgroup2", 0, NULL))
-			return "no cgroup2";
-	}
-	if (put(CGROUP "cgroup.subtree_control", "+cpuset\n"))
+	if (!has_cgroup2())
+		return "no cgroup2";
+	if (put(CGROUP2 "cgroup.subtree_control", "+cpuset\n"))
 		return "no cpusets (CONFIG_CPUSETS)";
 	mkdir(PARTITION, 0755);
 	return put(PARTITION "cpuset.cpus", "%d\n", cpu) ? "no cpuset.cpus" : NULL;

@@ -12,14 +12,28 @@
 
 #include "fixture.h"
 
+/*
+ * There is at most a line a CPU and minute: each test has a CPU of its own, if
+ * so many are in nohz_full, or it waits for a minute.
+ */
+static int quiet_cpu(int nth)
+{
+	int cpus[MAX_CPUS], n = lab_cpus(cpus), i;
+
+	printf("# expect-console: stall_monitor: CPU\n");
+	for (i = 0; i < n; i++)
+		if (cpu_in(cpus[i], "nohz_full") && !nth--)
+			break;
+	if (i == n)
+		sleep_us(61000000);
+	log_lines("stall_monitor: ", NULL, 0);
+	return i < n ? cpus[i] : lab_cpu();
+}
+
 static struct hog *long_hog(int cpu, unsigned int seconds)
 {
 	struct hog_plan plan = { .cpu = cpu, .prio = HOG_PRIO, .ms = seconds * 1000 };
 
-	printf("# expect-console: stall_monitor: CPU\n");
-	/* Nothing is left out because of what was before. */
-	sleep_us(61000000);
-	log_lines("stall_monitor: ", NULL, 0);
 	return hog_start_plan(&plan);
 }
 
@@ -55,6 +69,7 @@ TEST_F_TIMEOUT(stall, beyond_help, PATIENCE)
 	struct hog *hog;
 	int fd;
 
+	self->cpu = quiet_cpu(0);
 	hog = long_hog(self->cpu, 20);
 	ASSERT_NE(NULL, hog);
 	fd = starve(self->cpu);
@@ -79,14 +94,13 @@ TEST_F_TIMEOUT(stall, beyond_help, PATIENCE)
 /* A hog that naps ends each boost early, and helps as little. */
 TEST_F_TIMEOUT(stall, beyond_help_behind_a_napping_hog, PATIENCE)
 {
-	struct hog_plan plan = { .cpu = self->cpu, .prio = HOG_PRIO, .ms = 60000,
-				 .run_us = 50000, .sleep_us = 200 };
-	long long running = stat_of(self->cpu, "ended_running");
+	struct hog_plan plan = { .prio = HOG_PRIO, .ms = 60000, .run_us = 50000, .sleep_us = 200 };
+	long long running;
 	struct hog *hog;
 
-	printf("# expect-console: stall_monitor: CPU\n");
-	sleep_us(61000000);
-	log_lines("does not sleep", NULL, 0);
+	self->cpu = quiet_cpu(1);
+	running = stat_of(self->cpu, "ended_running");
+	plan.cpu = self->cpu;
 	hog = hog_start_plan(&plan);
 	ASSERT_NE(NULL, hog);
 	ASSERT_LE(0, starve(self->cpu));
@@ -102,6 +116,7 @@ TEST_F_TIMEOUT(stall, all_are_beyond_help, PATIENCE)
 	struct hog *hog;
 	int fd, pid, i;
 
+	self->cpu = quiet_cpu(2);
 	hog = long_hog(self->cpu, 45);
 	ASSERT_NE(NULL, hog);
 	for (i = 0; i < 3; i++) {
@@ -126,6 +141,7 @@ TEST_F_TIMEOUT(stall, said_again, PATIENCE)
 	int fds[2], i;
 
 	ASSERT_EQ(0, set("stall_monitor", 2));
+	self->cpu = quiet_cpu(3);
 	suppressed = stat_of(self->cpu, "reports_suppressed");
 	hog = long_hog(self->cpu, 75);
 	ASSERT_NE(NULL, hog);
@@ -153,10 +169,12 @@ TEST_F_TIMEOUT(stall, said_again, PATIENCE)
 
 TEST_F_TIMEOUT(stall, silence, PATIENCE)
 {
-	long long detected = stat_of(self->cpu, "detected");
+	long long detected;
 	struct hog *hog;
 
 	ASSERT_EQ(0, set("stall_monitor_log", 0));
+	self->cpu = quiet_cpu(4);
+	detected = stat_of(self->cpu, "detected");
 	hog = long_hog(self->cpu, 15);
 	ASSERT_NE(NULL, hog);
 	ASSERT_LE(0, starve(self->cpu));
