@@ -76,6 +76,11 @@ void flush_wait_publish(struct flush_wait *wait, struct task_struct *owner)
 void flush_wait_tell(struct flush_wait *wait) { }
 void flush_wait_missed(struct task_struct *flusher) { }
 
+/**
+ * flush_wait_count_nobody - nobody was found who could end a flush
+ *
+ * Context: interrupts disabled.
+ */
 void flush_wait_count_nobody(void)
 {
 	atomic_inc(&flush_pi_nobody);

@@ -1067,6 +1067,11 @@ void flush_wait_missed(struct task_struct *flusher)
 	proxy_mark(flusher, PROXY_FLUSH_MISSED, true);
 }
 
+/**
+ * flush_wait_count_nobody - nobody was found who could end a flush
+ *
+ * Context: interrupts disabled.
+ */
 void flush_wait_count_nobody(void)
 {
 	__this_cpu_inc(proxy_stats.no_owner);

@@ -193,7 +193,6 @@ void flush_wait_done(struct flush_wait *wait);
 void flush_wait_publish(struct flush_wait *wait, struct task_struct *owner);
 void flush_wait_tell(struct flush_wait *wait);
 void flush_wait_missed(struct task_struct *flusher);
-void flush_wait_count_nobody(void);
 
 #endif /* CONFIG_FLUSH_OWNERS */
 

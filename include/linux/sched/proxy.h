@@ -130,6 +130,7 @@ void flush_wait_set_owner(struct flush_wait *wait, struct task_struct *owner);
 void flush_wait_name_owner(struct flush_wait_ref *ref, struct task_struct *owner,
 			   struct work_struct *work, struct list_head *head, bool many);
 void flush_wait_want_owner(struct flush_wait *wait);
+void flush_wait_count_nobody(void);
 
 /* In kernel/locking/rwsem.c */
 struct task_struct *rwsem_writer(struct rw_semaphore *sem, bool *busy);

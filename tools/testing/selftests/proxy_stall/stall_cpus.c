@@ -211,11 +211,17 @@ TEST_F_TIMEOUT(stall, partition, PATIENCE)
 
 	if (why)
 		SKIP(return, "%s", why);
-	ASSERT_EQ(0, put(CPUS, "isolated\n"));
-	EXPECT_FALSE(chosen(self->cpu));
 	for (i = 0; i < 2; i++) {
-		ASSERT_TRUE(starve(&s, self->cpu));
+		/* That waits for RCU, and with PREEMPT_RT so for a thread of that CPU. */
+		ASSERT_EQ(0, put(CPUS, "%d\n", self->cpu));
+		s.fd = kthread_start(self->cpu, "fifo", 1, "bound");
+		ASSERT_LE(0, s.fd);
+		s.hog = hog_start(self->cpu);
+		ASSERT_NE(NULL, s.hog);
 		ASSERT_EQ(0, put(PARTITION "cgroup.procs", "%d\n", s.hog->pid));
+		ASSERT_EQ(0, put(CPUS, "isolated\n"));
+		EXPECT_FALSE(chosen(self->cpu));
+		ASSERT_EQ(0, kthread_burn(s.fd, 100));
 		EXPECT_TRUE(not_rescued(&s));
 		start = now_ns();
 		ASSERT_EQ(0, isolate(true));

@@ -156,7 +156,7 @@ TEST_F_TIMEOUT(timing, several_cpus, PATIENCE)
 {
 	struct hog *hogs[MAX_CPUS];
 	int cpus[MAX_CPUS], fds[MAX_CPUS], n = lab_cpus(cpus), i;
-	long long waited;
+	long long boosts[MAX_CPUS], waited;
 
 	if (n < 2)
 		SKIP(return, "needs three CPUs");
@@ -172,6 +172,7 @@ TEST_F_TIMEOUT(timing, several_cpus, PATIENCE)
 	for (i = 0; i < n; i++) {
 		hogs[i] = hog_start(cpus[i]);
 		ASSERT_NE(NULL, hogs[i]);
+		boosts[i] = stat_of(cpus[i], "boosts");
 	}
 	for (i = 0; i < n; i++)
 		kthread_burn(fds[i], 10);
@@ -181,7 +182,9 @@ TEST_F_TIMEOUT(timing, several_cpus, PATIENCE)
 		ASSERT_LT(0, kthread_get(fds[i], "end_ns"));
 		waited = kthread_get(fds[i], "first_ns") - kthread_get(fds[i], "woken_ns");
 		TH_LOG("CPU %d: waited %lld ns", cpus[i], waited);
-		EXPECT_LE(20 * MS, waited);
+		/* Where the kernel's own have starved as well help has begun before. */
+		if (stat_of(cpus[i], "boosts") == boosts[i] + 1)
+			EXPECT_LE(20 * MS, waited);
 		EXPECT_GE(21 * MS, waited);
 	}
 }
@@ -210,8 +213,8 @@ static void use_up_the_reports(int cpu)
  */
 TEST_F_TIMEOUT(timing, loss_of_a_rescue, PATIENCE)
 {
-	long long lost, ran, longest, interrupts, later, fired, switched;
-	int fd, pid, tries = 3;
+	long long lost, ran, longest, interrupts, later, fired, switched, boosts;
+	int fd, pid, tries = 5;
 	struct hog *hog;
 
 	fd = kthread_start(self->cpu, "fifo", 1, "bound");
@@ -232,6 +235,7 @@ again:
 	/* At once, not when all is over */
 	later = timer_interrupts(self->cpu);
 	fired = stat_of(self->cpu, "slice_timer_fired");
+	boosts = stat_of(self->cpu, "boosts");
 	longest = peek(hog->longest_ns);
 	EXPECT_TRUE(hog_running(hog));
 	ASSERT_LT(0, kthread_get(fd, "end_ns"));
@@ -243,17 +247,21 @@ again:
 		goto again;
 	}
 	interrupts = later - interrupts;
-	TH_LOG("ran for %lld ns, the hog waited %lld, its longest gap %lld, %lld interrupts",
-	       ran, lost, longest, interrupts);
 	EXPECT_LT(0, ran);
 	EXPECT_GE(ran + 10 * US, lost);
 	EXPECT_GE(ran + 10 * US, longest);
 	if (cpu_in(self->cpu, "nohz_full")) {
 		EXPECT_GE(1, interrupts);
 		sleep_us(100000);
+		/* With PREEMPT_RT timers are a thread's that starves, too. */
+		if (stat_of(self->cpu, "boosts") != boosts && --tries)
+			goto again;
 		EXPECT_GE(1, timer_interrupts(self->cpu) - later);
 	}
 	EXPECT_EQ(fired, stat_of(self->cpu, "slice_timer_fired"));
+	/* The last: the console's interrupt may be on that CPU, and its thread starve. */
+	TH_LOG("ran for %lld ns, the hog waited %lld, its longest gap %lld, %lld interrupts",
+	       ran, lost, longest, interrupts);
 }
 
 /* Help goes on: of what has to happen in a row only the first waits. */
@@ -520,7 +528,7 @@ TEST_F_TIMEOUT(piece, paid_back, PATIENCE)
 {
 	struct program p = { .rounds = SECTION_ROUNDS, .burn_us = SECTION_US };
 	long long share = SECTION_US * US * 25, longest = 0, least = -1, last = 0;
-	int fds[3], n = 0, pieces = 0, i;
+	int fds[3], n = 0, expected = 0, pieces = 0, i;
 	struct hog *hog;
 
 	for (n = 0; n < 3 && variant->disabled[n]; n++) {
@@ -533,6 +541,9 @@ TEST_F_TIMEOUT(piece, paid_back, PATIENCE)
 	for (i = 0; i < n; i++) {
 		p.disabled = variant->disabled[i];
 		ASSERT_EQ(0, kthread_run(fds[i], p));
+		/* With PREEMPT_RT such a section can be preempted. */
+		if (!lab_rt() || strcmp(p.disabled, "bh"))
+			expected += SECTION_ROUNDS;
 	}
 	for (i = 0; i < n; i++)
 		EXPECT_EQ(0, kthread_command(fds[i], "wait"));
@@ -551,9 +562,10 @@ TEST_F_TIMEOUT(piece, paid_back, PATIENCE)
 	}
 	TH_LOG("%d pieces, the longest %lld ns, at least %lld ns between two",
 	       pieces, longest, least);
-	EXPECT_EQ(n * SECTION_ROUNDS, pieces);
+	EXPECT_EQ(expected, pieces);
 	EXPECT_GE(SECTION_US * US + 100 * US, longest);
-	EXPECT_LE(share * 95 / 100, least);
+	if (expected)
+		EXPECT_LE(share * 95 / 100, least);
 }
 
 /* All sorts at once: in a second no more than the share and one overrun */
@@ -682,7 +694,10 @@ TEST_F_TIMEOUT(timing, runtime_is_period, PATIENCE)
 	TH_LOG("15 ms took %lld ns", took);
 	EXPECT_LE(15 * MS, took);
 	EXPECT_GE(16 * MS, took);
-	EXPECT_EQ(boosts + 1, stat_of(self->cpu, "boosts"));
+	/* With PREEMPT_RT there are the threads of timers and RCU besides. */
+	boosts = stat_of(self->cpu, "boosts") - boosts;
+	EXPECT_LE(1, boosts);
+	EXPECT_GE(lab_rt() ? 3 : 1, boosts);
 	EXPECT_LE(slices + 14, stat_of(self->cpu, "slice_timer_fired"));
 }
 
@@ -736,7 +751,8 @@ TEST_F_TIMEOUT(timing, piece_of_many, PATIENCE)
 	piece = peek(hog->longest_ns);
 	TH_LOG("longest piece: %lld ns", piece);
 	EXPECT_LT(400000, piece);
-	EXPECT_GE(500000 + GAP_SLACK_NS, piece);
+	/* With PREEMPT_RT the switches take longer. */
+	EXPECT_GE(500000 + GAP_SLACK_NS + (lab_rt() ? 2 * US : 0), piece);
 }
 
 FIXTURE(slices) {
