@@ -13,7 +13,7 @@ help:
 	@echo "make demo            everything up to the demonstration: the hang, and the rescue (FLAVOUR=default or rt)"
 	@echo "make demo-debian     the same in a Debian: systemd, podman, networkd (half an hour of CPU time; QUICK=1: five minutes)"
 	@echo "make test            build what is needed and run the tests in VMs (an hour); LIST=1 lists the VMs"
-	@echo "make test-all        all flavours, make check-series, check-configs and scx besides (five hours)"
+	@echo "make test-all        all flavours, make check-series, check-configs and scx besides (six hours)"
 	@echo "make test ONLY=VM    that VM (or several: A,B); ONLY=VM:TEST one test of it"
 	@echo
 	@echo "make tree            build/linux: the base kernel with patches/ applied"

@@ -35,11 +35,16 @@ struct starver {
 	int fd;
 };
 
-static bool starve(struct starver *s, int cpu)
+static bool hogged(struct starver *s, int cpu)
 {
 	s->fd = kthread_start(cpu, "fifo", 1, "bound");
 	s->hog = s->fd < 0 ? NULL : hog_start(cpu);
-	return s->hog && !kthread_burn(s->fd, 100);
+	return s->hog;
+}
+
+static bool starve(struct starver *s, int cpu)
+{
+	return hogged(s, cpu) && !kthread_burn(s->fd, 100);
 }
 
 static bool rescued(struct starver *s)
@@ -212,12 +217,12 @@ TEST_F_TIMEOUT(stall, partition, PATIENCE)
 	if (why)
 		SKIP(return, "%s", why);
 	for (i = 0; i < 2; i++) {
-		/* That waits for RCU, and with PREEMPT_RT so for a thread of that CPU. */
+		/*
+		 * To move the hog to a cgroup takes a grace period, and with
+		 * PREEMPT_RT that takes a thread of that CPU.
+		 */
 		ASSERT_EQ(0, put(CPUS, "%d\n", self->cpu));
-		s.fd = kthread_start(self->cpu, "fifo", 1, "bound");
-		ASSERT_LE(0, s.fd);
-		s.hog = hog_start(self->cpu);
-		ASSERT_NE(NULL, s.hog);
+		ASSERT_TRUE(hogged(&s, self->cpu));
 		ASSERT_EQ(0, put(PARTITION "cgroup.procs", "%d\n", s.hog->pid));
 		ASSERT_EQ(0, put(CPUS, "isolated\n"));
 		EXPECT_FALSE(chosen(self->cpu));

@@ -182,8 +182,8 @@ TEST_F_TIMEOUT(timing, several_cpus, PATIENCE)
 		ASSERT_LT(0, kthread_get(fds[i], "end_ns"));
 		waited = kthread_get(fds[i], "first_ns") - kthread_get(fds[i], "woken_ns");
 		TH_LOG("CPU %d: waited %lld ns", cpus[i], waited);
-		/* Where the kernel's own have starved as well help has begun before. */
-		if (stat_of(cpus[i], "boosts") == boosts[i] + 1)
+		/* With PREEMPT_RT the threads of timers starve, too: help has begun before. */
+		if (!lab_rt() || stat_of(cpus[i], "boosts") == boosts[i] + 1)
 			EXPECT_LE(20 * MS, waited);
 		EXPECT_GE(21 * MS, waited);
 	}
@@ -213,8 +213,8 @@ static void use_up_the_reports(int cpu)
  */
 TEST_F_TIMEOUT(timing, loss_of_a_rescue, PATIENCE)
 {
-	long long lost, ran, longest, interrupts, later, fired, switched, boosts;
-	int fd, pid, tries = 5;
+	long long lost, ran, longest, interrupts, later, fired, switched;
+	int fd, pid, tries = 3;
 	struct hog *hog;
 
 	fd = kthread_start(self->cpu, "fifo", 1, "bound");
@@ -235,7 +235,6 @@ again:
 	/* At once, not when all is over */
 	later = timer_interrupts(self->cpu);
 	fired = stat_of(self->cpu, "slice_timer_fired");
-	boosts = stat_of(self->cpu, "boosts");
 	longest = peek(hog->longest_ns);
 	EXPECT_TRUE(hog_running(hog));
 	ASSERT_LT(0, kthread_get(fd, "end_ns"));
@@ -253,9 +252,6 @@ again:
 	if (cpu_in(self->cpu, "nohz_full")) {
 		EXPECT_GE(1, interrupts);
 		sleep_us(100000);
-		/* With PREEMPT_RT timers are a thread's that starves, too. */
-		if (stat_of(self->cpu, "boosts") != boosts && --tries)
-			goto again;
 		EXPECT_GE(1, timer_interrupts(self->cpu) - later);
 	}
 	EXPECT_EQ(fired, stat_of(self->cpu, "slice_timer_fired"));
