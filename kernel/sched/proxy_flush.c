@@ -10,12 +10,13 @@
  * proxy execution, a chain walk reads ->owner: proxy_exec.c. On PREEMPT_RT, the
  * flusher is a waiter of an rt_mutex that is the owner's: flush_pi.c.
  *
- * Lock order:
+ * Lock order: with proxy execution see proxy_exec.c; flush_request_lock is a
+ * leaf. On PREEMPT_RT:
  *
  *   pool->lock					(workqueue.c)
  *     p->blocked_lock
  *       flush_wait_lock
- *         rt_mutex_base::wait_lock		(PREEMPT_RT)
+ *         rt_mutex_base::wait_lock
  *           p->pi_lock
  *           flush_request_lock
  */

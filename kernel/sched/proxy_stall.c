@@ -8,17 +8,16 @@
  * typically with a mutex held, and in the end the whole system waits.
  *
  * The idea: on the CPUs that are watched, every runnable kernel thread that
- * does not run is on a list, oldest first. When the
- * oldest has waited behind something stronger than the fair class for the
- * threshold, the CPU's stall server, a dl_server, lends its deadline context to
- * that thread, in slices. No policy, priority or affinity changes, so there is
- * nothing to restore.
+ * does not run is on a list, oldest first. When the oldest has waited behind
+ * something stronger than the fair class for the threshold, the CPU's stall
+ * server, a dl_server, lends its deadline context to that thread, in slices. No
+ * policy, priority or affinity changes, so there is nothing to restore.
  *
  * The threshold decides when help begins, a shorter one when somebody is known
  * to wait for the thread: a housekeeping CPU asks. Once begun it goes on: a
- * boosted thread has its slices until it sleeps, and for as long as a boost is under
- * way, and STALL_WARM_NS after the last, the CPU is warm: whoever waits is due
- * at once. What bounds all this together is the bucket.
+ * boosted thread has its slices until it sleeps. While a boost is under way, and
+ * for STALL_WARM_NS after the last, the CPU is warm: whoever waits is due at
+ * once. What bounds all this together is the bucket.
  *
  * The bucket: boosts take from the hog what is in it, and nothing else. It holds
  * one slice, and is filled while the hog runs, so that the two have runtime and
@@ -37,29 +36,37 @@
  *
  * The states of a CPU (enum stall_state):
  *
- *          a thread waits          the head waited for the threshold,
- *   +------+ [hooks]  +----------+ or the CPU is warm   +--------+
- *   | IDLE | -------> | WATCHING | -------------------> | REFILL | <-----------+
- *   +------+ <------- +----------+    [timer|hooks]     +--------+             |
- *            none      ^   ^   ^                         |     ^               |
- *                      |   |   |              a slice is |     | too little    |
- *                      |   |   | nothing      in the     |     | is left       |
- *                      |   |   | starves it   bucket     v     | [switch]      |
- *                      |   |   +---------------------- +-------+               |
- *                      |   |      [switch]             | READY | <---+         |
- *                      |   |                           +-------+     |         |
- *                      |   |                             |           | a dead- |
- *                      |   | sleeps, moves      switched |           | line    |
- *                      |   | [dequeue]          to       v           | task    |
- *                      |   +-------------------------- +---------+   | preempts|
- *                      |                               | RUNNING | --+ [switch]|
- *                      |                               +---------+             |
- *                      |                                 | slice over          |
- *                      |                                 v [slice timer]       |
- *                      |  sleeps, moves [dequeue],     +---------+             |
- *                      +------------------------------ | OVERRUN | ------------+
- *                         turn over, others wait       +---------+  switched
- *                         [switch]                                  away from
+ *   +------+   a thread waits   +----------+
+ *   | IDLE | -----------------> | WATCHING | <-------------------------------+
+ *   +------+ <----------------- +----------+                                 |
+ *             nobody does         |                                          |
+ *                                 | the head is due, or the CPU is warm      |
+ *                                 | [timer, hooks]                           |
+ *                                 v                                          |
+ *                               +--------+                                   |
+ *       +---------------------> | REFILL | --------------------------------->|
+ *       |                       +--------+   its turn is over, others wait   |
+ *       |                         |                                          |
+ *       |                         | a slice is in the bucket [timer, hooks]  |
+ *       |                         v                                          |
+ *       |                       +-------+                                    |
+ *       |     +---------------> | READY | ---------------------------------->|
+ *       |     |                 +-------+    deadline tasks do not let it in |
+ *       |     |                   |          [timer]                         |
+ *       |     | a deadline task   | switched to                              |
+ *       |     | preempts          v                                          |
+ *       |     | [switch]        +---------+                                  |
+ *       |     +---------------- | RUNNING |                                  |
+ *       |<--------------------- +---------+                                  |
+ *       | ... and too little      |                                          |
+ *       | of the slice is left    | the slice is over [slice timer]          |
+ *       |                         v                                          |
+ *       |                       +---------+                                  |
+ *       +---------------------- | OVERRUN |                                  |
+ *         switched away from    +---------+                                  |
+ *         [switch]                                                           |
+ *                               from these four: the thread sleeps or moves  |
+ *                               [dequeue], or nothing starves it [hooks] ----+
  *
  *   OFF       not watched
  *   IDLE      no thread waits
@@ -75,14 +82,26 @@
  * what a switch decides. A thread that leaves the runqueue, a pause, or the CPU
  * going offline ends the boost in any state.
  *
- * On the way from its wakeup to its boost, stall_enqueue() puts a thread on the
- * list; stall_timer() calls stall_look(), which asks who is awaited, and makes
- * the CPU warm when the head is due; stall_update() gives the head its turn and
- * starts the server, as in any warm CPU; stall_server_pick() names the thread to
- * __schedule(), and with the switch the slice begins.
+ * The way of a thread from its wakeup to its boost:
+ *
+ *   the waker    ttwu_do_activate() or ttwu_runnable(), stall_enqueue(): the
+ *                thread is on the list; stall_update() arms the timer. If
+ *                nothing starves it yet, stall_switch() does that, with the
+ *                switch to the hog.
+ *   keeper       stall_timer(), stall_look() on a housekeeping CPU: stall_ask()
+ *                whether somebody waits for the thread, stall_report_send(),
+ *                stall_detect() when it is due: now the CPU is warm.
+ *                stall_update(): stall_boost_start(), and, as soon as the bucket
+ *                holds a slice, stall_slice_ready() starts the server, which
+ *                has the hog's CPU reschedule.
+ *   hog's CPU    __schedule() picks the server, stall_server_pick() names the
+ *                thread; stall_switch(), stall_switched(): stall_slice_run()
+ *
+ * If the CPU is warm, the waker itself gets as far as stall_slice_ready().
  *
  * Turns: a thread keeps its turn for the duration, if others wait; then it goes
- * to the end of the list.
+ * to the end of the list. The next turn is for one that somebody waits for, if
+ * there is one, and the one after that for the oldest.
  *
  * Quiet: the timer lives on a housekeeping CPU. Where it has to be armed from
  * another one, an irq_work does that. It is never cancelled: when it fires in
@@ -132,7 +151,10 @@ DEFINE_STATIC_KEY_FALSE(stall_monitor_enabled);
 #define STALL_MIN_SLICE_NS	(10 * NSEC_PER_USEC)
 
 /* What the hog loses beside what the thread runs: interrupts and switches. */
-#define STALL_SWITCH_NS		(5 * NSEC_PER_USEC)
+#define STALL_SWITCH_NS		(6 * NSEC_PER_USEC)
+
+/* A slice that ends so late has been overrun. */
+#define STALL_OVERRUN_NS	(5 * NSEC_PER_USEC)
 
 /* How far the timers may be off */
 #define STALL_EARLY_NS		(1 * NSEC_PER_USEC)
@@ -144,6 +166,9 @@ DEFINE_STATIC_KEY_FALSE(stall_monitor_enabled);
 /* The longest pause that an overrun can cause */
 #define STALL_MAX_DEBT_NS	(1 * NSEC_PER_SEC)
 
+/* Longer waits are not told apart: the longest threshold */
+#define STALL_MAX_WAIT_NS	(3600ULL * NSEC_PER_SEC)
+
 /* Longer than it takes to fill the bucket, whatever the debt and the parameters */
 #define STALL_FULL_NS		(8ULL * NSEC_PER_SEC)
 
@@ -154,6 +179,9 @@ DEFINE_STATIC_KEY_FALSE(stall_monitor_enabled);
 #define STALL_ASK_MAX		8
 #define STALL_ASK_SCAN		64
 #define STALL_ASK_NS		(1ULL * NSEC_PER_MSEC)
+
+/* A thread that begins to wait is compared with so many others at most. */
+#define STALL_SORT_MAX		64
 
 /* One line of a CPU in the log, then none for so long */
 #define STALL_SAY_NS		(60ULL * NSEC_PER_SEC)
@@ -257,7 +285,7 @@ static bool stall_ignored(struct task_struct *p)
 
 	lockdep_assert_rq_held(task_rq(p));
 	list = rcu_dereference_sched(stall_ignore);
-	if (p->stall_ignored >> 1 != list->gen)
+	if (unlikely(p->stall_ignored >> 1 != list->gen))
 		p->stall_ignored = list->gen << 1 | stall_name_matches(list, p->comm);
 
 	return p->stall_ignored & 1;
@@ -285,6 +313,9 @@ static inline bool stall_waiting(struct task_struct *p)
 
 /* In ->stall_since: it has been told of, and was not helped. */
 #define STALL_TOLD		BIT_ULL(63)
+
+/* It is being moved to another CPU, and this is not since when, but for how long. */
+#define STALL_MOVED		BIT_ULL(62)
 
 static inline u64 stall_since(struct task_struct *p)
 {
@@ -317,14 +348,28 @@ static bool stall_taken(struct rq *rq)
 	return sched_class_above(class, &fair_sched_class);
 }
 
+/* The time in which the server would have had somebody run for @ns */
+static u64 stall_served_in(u64 ns)
+{
+	return mul_u64_u64_div_u64(min(ns, STALL_MAX_WAIT_NS),
+				   READ_ONCE(stall_params.period_us),
+				   READ_ONCE(stall_params.runtime_us));
+}
+
 /* The first thing that every hook and callback does. */
 static void stall_clock_update(struct rq *rq)
 {
 	struct stall_rq *st = &rq->stall;
 	u64 now = rq_clock(rq), warm = st->boosted ? now : min(now, st->warm_until);
+	u64 ns = now - st->clock_at;
 
-	if (st->taken)
-		st->clock += now - st->clock_at;
+	if (st->taken) {
+		st->clock += ns;
+		st->behind = min(st->behind + ns, STALL_MAX_WAIT_NS);
+	} else if (st->behind) {
+		/* If the fair class gets the server's share, it does not starve. */
+		st->behind -= min(st->behind, stall_served_in(ns));
+	}
 	if (warm > st->clock_at)
 		st->warm_ns += warm - st->clock_at;
 	st->clock_at = now;
@@ -332,6 +377,8 @@ static void stall_clock_update(struct rq *rq)
 
 static void stall_list_add(struct rq *rq, struct task_struct *p)
 {
+	int left = STALL_SORT_MAX;
+	struct task_struct *other;
 	struct list_head *pos;
 
 	if (WARN_ON_ONCE(stall_waiting(p)))
@@ -341,17 +388,35 @@ static void stall_list_add(struct rq *rq, struct task_struct *p)
 		list_add_tail(&p->stall_node, &rq->stall.told);
 		return;
 	}
-	/* One that ran for a while in between may be older than the tail. */
+	/*
+	 * One that ran for a while in between may be older than the tail. Where
+	 * very many wait it is due with those before it, at the latest.
+	 */
 	list_for_each_prev(pos, &rq->stall.waiting) {
-		if (list_entry(pos, struct task_struct, stall_node)->stall_since <= p->stall_since)
+		other = list_entry(pos, struct task_struct, stall_node);
+		if (other->stall_since <= p->stall_since || !left--)
 			break;
 	}
 	list_add(&p->stall_node, pos);
 }
 
+/* How long @p, which is on its way here from another CPU, has waited there. */
+static u64 stall_waited_elsewhere(struct task_struct *p)
+{
+	if (!task_on_rq_migrating(p) || !(p->stall_since & STALL_MOVED))
+		return 0;
+	return p->stall_since & ~STALL_MOVED;
+}
+
 static void stall_wait_start(struct rq *rq, struct task_struct *p)
 {
-	p->stall_since = rq->stall.clock;
+	u64 waited = stall_waited_elsewhere(p);
+	struct stall_rq *st = &rq->stall;
+
+	st->behind = max(st->behind, waited);
+	p->stall_since = st->clock - min(st->clock, waited);
+	if (p->flags & PF_WQ_WORKER)
+		st->ask_ns = 0;
 	stall_list_add(rq, p);
 }
 
@@ -385,15 +450,15 @@ static void stall_wait_suspend(struct rq *rq, struct task_struct *p)
  */
 static void stall_wait_resume(struct rq *rq, struct task_struct *p)
 {
-	u64 threshold = stall_ns(&stall_params.threshold_us);
-	u64 runtime = stall_ns(&stall_params.runtime_us);
-	u64 period = stall_ns(&stall_params.period_us);
 	struct stall_rq *st = &rq->stall;
-	u64 ran = rq_clock(rq) - st->ran_at;
+	u64 served = S64_MAX;
 
-	if (p == st->ran && ran < mul_u64_u64_div_u64(threshold, runtime, period)) {
-		u64 since = stall_since(p) + (st->clock - st->ran_clock) +
-			    mul_u64_u64_div_u64(ran, period, runtime);
+	/* Most did not wait to speak of. */
+	if (p == st->ran && stall_since(p) != st->ran_clock)
+		served = stall_served_in(rq_clock(rq) - st->ran_at);
+
+	if (served < stall_ns(&stall_params.threshold_us)) {
+		u64 since = stall_since(p) + (st->clock - st->ran_clock) + served;
 
 		p->stall_since = min(since, st->clock) | (p->stall_since & STALL_TOLD);
 	} else {
@@ -403,11 +468,25 @@ static void stall_wait_resume(struct rq *rq, struct task_struct *p)
 	stall_list_add(rq, p);
 }
 
-/* Who is awaited, or the oldest of those that have not been told of; else NULL */
+/* The oldest of those that have not been told of */
+static struct task_struct *stall_oldest(struct rq *rq)
+{
+	return list_first_entry_or_null(&rq->stall.waiting, struct task_struct, stall_node);
+}
+
+static bool stall_warm(struct rq *rq)
+{
+	return rq_clock(rq) < rq->stall.warm_until;
+}
+
+/* Who is awaited, but of two turns in a row one is for the oldest; else NULL */
 static struct task_struct *stall_head(struct rq *rq)
 {
-	return rq->stall.awaited ?: list_first_entry_or_null(&rq->stall.waiting,
-							     struct task_struct, stall_node);
+	struct stall_rq *st = &rq->stall;
+
+	if (st->awaited && !(st->passed_over && stall_warm(rq)))
+		return st->awaited;
+	return stall_oldest(rq);
 }
 
 /* Those that have been told of are news again: they may be helped now. */
@@ -433,23 +512,44 @@ static s64 stall_say_time(struct rq *rq)
 	return stall_say_again_time(rq, rq->stall.said_at);
 }
 
-/* How long until @p is due: has waited, behind what takes the CPU, for too long */
+/* For how long @p has waited behind what starves the fair class, and not behind that */
+static u64 stall_waited(struct rq *rq, struct task_struct *p)
+{
+	return min(rq->stall.clock - stall_since(p), rq->stall.behind);
+}
+
+/* Would somebody who has waited all the while be helped? */
+static bool stall_class_starves(struct rq *rq)
+{
+	u64 awaited_ns = stall_ns(&stall_params.awaited_us) ?: U64_MAX;
+
+	return rq->stall.behind >= min(awaited_ns, stall_ns(&stall_params.threshold_us));
+}
+
+/* How long until @p is due: has waited for too long */
 static s64 stall_due_time(struct rq *rq, struct task_struct *p)
 {
 	if (p == rq->stall.awaited)
 		return 0;
-	return stall_since(p) + stall_ns(&stall_params.threshold_us) - rq->stall.clock;
+	return stall_ns(&stall_params.threshold_us) - stall_waited(rq, p);
+}
+
+/* From one question to the next: a longer and longer time, if nobody comes. */
+static u64 stall_ask_interval(struct rq *rq)
+{
+	return max3(rq->stall.ask_ns, stall_ns(&stall_params.awaited_us) / 4, STALL_ASK_NS);
 }
 
 /* How long until it is time to ask whether somebody waits for @p or the others */
 static s64 stall_ask_time(struct rq *rq, struct task_struct *p)
 {
 	u64 awaited_ns = stall_ns(&stall_params.awaited_us);
-	u64 again = rq->stall.asked + max(awaited_ns / 4, STALL_ASK_NS);
+	struct stall_rq *st = &rq->stall;
 
 	if (!awaited_ns)
 		return S64_MAX;
-	return max(p->stall_since + awaited_ns, again) - rq->stall.clock;
+	return max_t(s64, awaited_ns - stall_waited(rq, p),
+		     st->asked + stall_ask_interval(rq) - st->clock);
 }
 
 /*
@@ -460,11 +560,6 @@ static bool stall_preempts(struct rq *rq, struct task_struct *p)
 {
 	return rt_prio(p->prio) && p->prio < rq->donor->prio &&
 	       p->prio == rq->rt.highest_prio.curr && !sched_core_enabled(rq);
-}
-
-static bool stall_warm(struct rq *rq)
-{
-	return rq_clock(rq) < rq->stall.warm_until;
 }
 
 static void stall_keep_warm(struct rq *rq)
@@ -677,7 +772,7 @@ static void stall_slice_end(struct rq *rq)
 	struct stall_rq *st = &rq->stall;
 
 	stall_slice_charge(rq);
-	if (st->slice_ns < -(s64)STALL_SWITCH_NS)
+	if (st->slice_ns < -(s64)STALL_OVERRUN_NS)
 		st->overruns++;
 	if (hrtimer_is_queued(&st->slice_timer))
 		hrtimer_try_to_cancel(&st->slice_timer);
@@ -686,8 +781,10 @@ static void stall_slice_end(struct rq *rq)
 static void stall_boost_start(struct rq *rq, struct task_struct *p)
 {
 	struct stall_rq *st = &rq->stall;
-	u64 wait_ns = stall_wait_end(rq, p);
+	u64 wait_ns;
 
+	st->passed_over = p != stall_oldest(rq);
+	wait_ns = stall_wait_end(rq, p);
 	st->boosted = p;
 	st->turn_start = 0;
 	st->boost_ran = 0;
@@ -730,7 +827,9 @@ static struct task_struct *stall_boost_end(struct rq *rq, enum stall_end reason)
 	    reason == STALL_END_RUNNING)
 		stall_sleepless(rq, p);
 	st->ended[reason]++;
-	stall_keep_warm(rq);
+	/* A hog that naps goes on; if it was a short job, the next one is news. */
+	if (reason != STALL_END_RUNNING || stall_class_starves(rq))
+		stall_keep_warm(rq);
 	trace_stall_boost_end(p, cpu_of(rq), reason, st->boost_ran,
 			      st->boost_slices);
 	stall_set_state(rq, STALL_WATCHING);
@@ -750,7 +849,12 @@ static void stall_wait_again(struct rq *rq, struct task_struct *p)
 /* Nothing starves the boosted thread: it runs, or will when its turn comes. */
 static void stall_boost_needless(struct rq *rq)
 {
-	stall_wait_again(rq, stall_boost_end(rq, STALL_END_RUNNING));
+	struct task_struct *p = stall_boost_end(rq, STALL_END_RUNNING);
+	struct stall_rq *st = &rq->stall;
+
+	/* It is younger by what it was given: behind a hog that naps others are older. */
+	p->stall_since = min(st->clock, p->stall_since + stall_served_in(st->boost_ran));
+	stall_wait_again(rq, p);
 }
 
 /* Others have a turn. It may run all the same, as the owner of a mutex. */
@@ -783,6 +887,26 @@ static bool stall_proxy_idles(struct rq *rq)
 	return rq->donor == rq->idle && rq->stall.boosted->is_blocked;
 }
 
+/* A piece ends at the switch, and somebody has to see a sleep. */
+static void stall_watch_or_idle(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
+
+	stall_set_state(rq, st->nr_waiting || st->piece_ns || st->sleepless ?
+			    STALL_WATCHING : STALL_IDLE);
+}
+
+/*
+ * As a rule nothing starves anybody, before and after what happens now. Then the
+ * clock stands still, and all there is to do is to keep the list.
+ */
+static bool stall_at_ease(struct rq *rq)
+{
+	struct stall_rq *st = &rq->stall;
+
+	return st->state <= STALL_WATCHING && !st->taken && !stall_taken(rq);
+}
+
 /*
  * Go on through the states as far as it goes without a switch. The clocks are
  * up to date.
@@ -801,9 +925,7 @@ static void stall_update(struct rq *rq)
 		switch (st->state) {
 		case STALL_IDLE:
 		case STALL_WATCHING:
-			/* A piece ends at the switch, and somebody has to see a sleep. */
-			stall_set_state(rq, st->nr_waiting || st->piece_ns || st->sleepless ?
-					    STALL_WATCHING : STALL_IDLE);
+			stall_watch_or_idle(rq);
 			/* The high-resolution timers have come. */
 			if (!list_empty(&st->told) && stall_may_lend(rq))
 				stall_untell(rq);
@@ -1220,8 +1342,7 @@ static int stall_ask_whom(struct rq *rq, struct task_struct **tasks, u64 *since)
 	update_rq_clock(rq);
 	stall_clock_update(rq);
 
-	if (st->state != STALL_WATCHING || !st->taken ||
-	    (stall_warm(rq) && stall_may_lend(rq)))
+	if (!st->taken)
 		return 0;
 
 	list_for_each_entry(p, &st->waiting, stall_node) {
@@ -1234,8 +1355,10 @@ static int stall_ask_whom(struct rq *rq, struct task_struct **tasks, u64 *since)
 		since[n] = p->stall_since;
 		tasks[n++] = get_task_struct(p);
 	}
-	if (asked)
+	if (asked) {
 		st->asked = st->clock;
+		st->ask_ns = min(stall_ask_interval(rq) / 4 * 5, STALL_MAX_WAIT_NS);
+	}
 	return n;
 }
 
@@ -1295,7 +1418,9 @@ static void stall_look(struct rq *rq)
 	struct stall_rq *st = &rq->stall;
 	struct task_struct *p;
 
-	stall_ask(rq);
+	/* Also while another one is boosted: who is to have the next turn? */
+	if (READ_ONCE(st->nr_waiting))
+		stall_ask(rq);
 	stall_report_send(rq);
 
 	guard(rq_lock)(rq);
@@ -1368,11 +1493,10 @@ void __stall_enqueue(struct rq *rq, struct task_struct *p)
 {
 	struct stall_rq *st = &rq->stall;
 
-	/* As a rule nothing starves it, and the clock stands still. */
-	if (st->state == STALL_IDLE && !stall_taken(rq)) {
+	if (stall_at_ease(rq) && !stall_waiting(p)) {
 		if (stall_begins_to_wait(rq, p)) {
 			stall_wait_start(rq, p);
-			stall_set_state(rq, STALL_WATCHING);
+			stall_watch_or_idle(rq);
 		}
 		return;
 	}
@@ -1431,7 +1555,10 @@ void __stall_dequeue(struct rq *rq, struct task_struct *p, int flags)
 		stall_boost_end(rq, flags & DEQUEUE_SLEEP ? STALL_END_BLOCKED :
 							    STALL_END_MOVED);
 	} else {
-		stall_wait_end(rq, p);
+		u64 wait_ns = stall_wait_end(rq, p);
+
+		if (task_on_rq_migrating(p))
+			p->stall_since = min(wait_ns, STALL_MAX_WAIT_NS) | STALL_MOVED;
 	}
 	stall_update(rq);
 }
@@ -1441,19 +1568,12 @@ void __stall_switch(struct rq *rq, struct task_struct *prev,
 		    struct task_struct *next)
 {
 	struct stall_rq *st = &rq->stall;
-	bool waits = prev != st->boosted && task_on_rq_queued(prev) &&
-		     !prev->is_blocked && stall_monitored(prev);
+	bool waits = stall_monitored(prev) && task_on_rq_queued(prev) &&
+		     !prev->is_blocked && prev != st->boosted;
+	bool ease = stall_at_ease(rq);
 
-	/* As a rule it is the only one that waits, and nothing has starved it. */
-	if (!waits && st->state == STALL_WATCHING && st->nr_waiting == 1 &&
-	    stall_waiting(next) && !st->taken && !st->piece_ns && !st->sleepless) {
-		stall_wait_end(rq, next);
-		stall_wait_suspend(rq, next);
-		stall_set_state(rq, STALL_IDLE);
-		return;
-	}
-
-	stall_clock_update(rq);
+	if (!ease)
+		stall_clock_update(rq);
 
 	if (waits)
 		stall_wait_resume(rq, prev);
@@ -1462,6 +1582,10 @@ void __stall_switch(struct rq *rq, struct task_struct *prev,
 		stall_wait_suspend(rq, next);
 	}
 
+	if (ease) {
+		stall_watch_or_idle(rq);
+		return;
+	}
 	stall_switched(rq);
 	stall_update(rq);
 }
@@ -1514,6 +1638,7 @@ static void stall_rq_watch(struct rq *rq)
 	st->budget = min(st->budget, 0LL);
 	st->budget_at = rq_clock(rq);
 	st->clock_at = rq_clock(rq);
+	st->behind = 0;
 	stall_set_state(rq, STALL_IDLE);
 }
 
@@ -2254,40 +2379,29 @@ static struct stall_stat stall_stats[] = {
 
 #define STALL_STAT_LEN	24
 
+/* Without rq->lock the value may be as of the last time that something happened. */
 static void stall_stat_print(struct rq *rq, const struct stall_stat *stat, char *buf)
 {
 	struct stall_rq *st = &rq->stall;
 	void *field = (void *)st + stat->offset;
 
-	lockdep_assert_rq_held(rq);
 	if (field == &st->state)
-		snprintf(buf, STALL_STAT_LEN, "%s", stall_states[st->state].name);
+		snprintf(buf, STALL_STAT_LEN, "%s", stall_states[READ_ONCE(st->state)].name);
 	else if (stat->size == sizeof(u64))
-		snprintf(buf, STALL_STAT_LEN, "%llu", *(u64 *)field);
+		snprintf(buf, STALL_STAT_LEN, "%llu", READ_ONCE(*(u64 *)field));
 	else
-		snprintf(buf, STALL_STAT_LEN, "%u", *(unsigned int *)field);
-}
-
-/* Account for the time since something happened. */
-static void stall_stat_refresh(struct rq *rq)
-{
-	if (!stall_watched(rq))
-		return;
-	update_rq_clock(rq);
-	stall_clock_update(rq);
+		snprintf(buf, STALL_STAT_LEN, "%u", READ_ONCE(*(unsigned int *)field));
 }
 
 static ssize_t stall_stat_show(struct device *dev, struct device_attribute *attr,
 			       char *buf)
 {
 	struct stall_stat *stat = container_of(attr, struct stall_stat, attr);
-	struct rq *rq = cpu_rq(dev->id);
 	char value[STALL_STAT_LEN];
 
-	scoped_guard (rq_lock_irqsave, rq) {
-		stall_stat_refresh(rq);
-		stall_stat_print(rq, stat, value);
-	}
+	/* Anybody may read it, and nobody hold up an isolated CPU. */
+	stall_stat_print(cpu_rq(dev->id), stat, value);
+
 	return sysfs_emit(buf, "%s\n", value);
 }
 
@@ -2336,7 +2450,11 @@ static int stall_debugfs_show(struct seq_file *m, void *unused)
 	/* seq_printf() does not sleep, and a buffer too small is tried again. */
 	guard(rq_lock_irqsave)(rq);
 
-	stall_stat_refresh(rq);
+	/* Account for the time since something happened. */
+	if (stall_watched(rq)) {
+		update_rq_clock(rq);
+		stall_clock_update(rq);
+	}
 	for (i = 0; i < ARRAY_SIZE(stall_stats); i++) {
 		stall_stat_print(rq, &stall_stats[i], value);
 		seq_printf(m, "%s: %s\n", stall_stats[i].attr.attr.name, value);

@@ -109,6 +109,14 @@ int set(const char *sysctl, long long value)
 	return put(sysctl_path(sysctl), "%lld\n", value);
 }
 
+int set_fair_server(int cpu, const char *file, long ns)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), FAIR_SERVER "cpu%d/%s", cpu, file);
+	return put(path, "%ld\n", ns);
+}
+
 long long stall(const char *sysctl)
 {
 	return get_number(sysctl_path(sysctl));
@@ -262,6 +270,14 @@ unsigned int hog_ms(void)
 	if (asked("PROXY_STALL_EXACT") && (asked("PROXY_STALL_FORCE") || asked("PROXY_STALL_OFF")))
 		return 500;	/* nobody is rescued: each test lasts as long */
 	return asked("PROXY_STALL_EXACT") ? 3000 : 40000;
+}
+
+unsigned int lab_seconds(unsigned int otherwise)
+{
+	const char *s = getenv("PROXY_STALL_SECONDS");
+	int n = s ? atoi(s) : 0;
+
+	return n < 1 || n > LAB_MAX_SECONDS ? otherwise : (unsigned int)n;
 }
 
 /* What the tests change, as it was when the program started */
@@ -480,13 +496,10 @@ void cool_down(void)
 /* The defaults, but a threshold that lets the tests end sooner. */
 static void prepare(void)
 {
-	char path[96];
 	int cpu;
 
-	for (cpu = 1; cpu < MAX_CPUS; cpu++) {
-		snprintf(path, sizeof(path), FAIR_SERVER "cpu%d/runtime", cpu);
-		put(path, "0\n");
-	}
+	for (cpu = 1; cpu < MAX_CPUS; cpu++)
+		set_fair_server(cpu, "runtime", 0);
 	set("sched_rt_runtime_us", -1);
 	set("stall_monitor_threshold_us", 20000);
 	set("stall_monitor_awaited_us", 20000);
@@ -1306,7 +1319,7 @@ __u64 turns(pid_t pid)
 }
 
 /* The column of the CPU in the line "LOC:" of /proc/interrupts. */
-long long timer_interrupts(int cpu)
+long long interrupts_of(const char *name, int cpu)
 {
 	static char buf[65536];
 	char *line, *s, *word;
@@ -1314,16 +1327,21 @@ long long timer_interrupts(int cpu)
 
 	if (get("/proc/interrupts", buf, sizeof(buf)) < 0)
 		return -1;
-	line = strstr(buf, "LOC:");
+	line = strstr(buf, name);
 	if (!line)
 		return -1;
 	buf[strcspn(buf, "\n")] = '\0';
 	for (s = strtok(buf, " "); s; s = strtok(NULL, " "), column++)
 		if (!strncmp(s, "CPU", 3) && atoi(s + 3) == cpu)
 			break;
-	for (word = strtok(line + 4, " "); word && column; column--)
+	for (word = strtok(line + strlen(name), " "); word && column; column--)
 		word = strtok(NULL, " ");
 	return word ? atoll(word) : -1;
+}
+
+long long timer_interrupts(int cpu)
+{
+	return interrupts_of("LOC:", cpu);
 }
 
 /* Tracing */

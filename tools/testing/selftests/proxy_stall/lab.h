@@ -60,6 +60,10 @@ int lab_cpu(void);
 int lab_cpus(int *cpus);
 bool lab_exact_time(void);
 
+/* PROXY_STALL_SECONDS, if that is set: how long to go on */
+#define LAB_MAX_SECONDS	3600
+unsigned int lab_seconds(unsigned int otherwise);
+
 /* PREEMPT_RT: there is priority inheritance, not proxy execution. */
 bool lab_rt(void);
 unsigned int hog_ms(void);
@@ -96,6 +100,8 @@ long long get_number(const char *path);
 /* Mounts it if nobody has; false if it cannot be had */
 bool has_cgroup2(void);
 int set(const char *sysctl, long long value);
+/* file: "runtime" or "period"; the tests begin with a runtime of 0. */
+int set_fair_server(int cpu, const char *file, long ns);
 long long stall(const char *sysctl);
 
 /* sysfs: the CPU's file stall_monitor/key, without the newline */
@@ -253,6 +259,8 @@ __u64 run_delay_ns(pid_t pid);
 __u64 borrowed_ns(pid_t pid);
 __u64 lent_ns(pid_t pid);
 __u64 turns(pid_t pid);
+/* Interrupts of the CPU: name as in /proc/interrupts, with the colon */
+long long interrupts_of(const char *name, int cpu);
 long long timer_interrupts(int cpu);
 
 struct event {

@@ -363,14 +363,6 @@ static int act_exhausted(void *data)
 	return chain_run("lock 0; mark 0; burn 400000; unlock 0");
 }
 
-static int set_fair_server(int cpu, const char *file, long ns)
-{
-	char path[96];
-
-	snprintf(path, sizeof(path), DEBUGFS "sched/fair_server/cpu%d/%s", cpu, file);
-	return put(path, "%ld\n", ns);
-}
-
 /*
  * A deadline task that is throttled stays on the runqueue of a CPU that goes
  * offline. Who wants its mutex must not follow it there.

@@ -201,17 +201,6 @@ TEST_F_TIMEOUT(core, flushed_kworker, PATIENCE)
  */
 #define PIPE_GROUPS	4
 #define PIPE_TASKS	6
-#define PIPE_MAX_SECONDS	3600
-
-static unsigned int pipe_seconds(void)
-{
-	const char *s = getenv("PROXY_STALL_SECONDS");
-	int n = s ? atoi(s) : 0;
-
-	if (n < 1 || n > PIPE_MAX_SECONDS)
-		return lab_exact_time() ? 2 : 15;
-	return n;
-}
 
 static void use_pipe(int *fd, int i, unsigned int seed)
 {
@@ -228,7 +217,7 @@ static void use_pipe(int *fd, int i, unsigned int seed)
 	}
 }
 
-TEST_F_TIMEOUT(core, pipe_is_shared, PIPE_MAX_SECONDS + PATIENCE)
+TEST_F_TIMEOUT(core, pipe_is_shared, LAB_MAX_SECONDS + PATIENCE)
 {
 	struct tag *tags;
 	int fd[2], i, g, n;
@@ -261,7 +250,7 @@ TEST_F_TIMEOUT(core, pipe_is_shared, PIPE_MAX_SECONDS + PATIENCE)
 		for (;;)
 			pause();
 	}
-	sleep_us(pipe_seconds() * 1000000ULL);
+	sleep_us(lab_seconds(lab_exact_time() ? 2 : 15) * 1000000ULL);
 	/* Where time is exact: the tasks, and who else came along meanwhile */
 	if (lab_exact_time()) {
 		ASSERT_EQ(0, trace_start("sched:sched_switch"));

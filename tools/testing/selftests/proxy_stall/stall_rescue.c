@@ -633,12 +633,10 @@ TEST_F_TIMEOUT(stall, unload_while_starving, PATIENCE)
 /* The base's own remedy at the same time, at its defaults */
 TEST_F_TIMEOUT(stall, with_fair_server, PATIENCE)
 {
-	int fair, fifo;
-	char path[96];
 	struct hog *hog;
+	int fair, fifo;
 
-	snprintf(path, sizeof(path), DEBUGFS "sched/fair_server/cpu%d/runtime", self->cpu);
-	if (put(path, "50000000\n"))
+	if (set_fair_server(self->cpu, "runtime", 50000000))
 		SKIP(return, "no fair_server");
 	fair = kthread_start(self->cpu, "other", 0, "bound");
 	fifo = kthread_start(self->cpu, "fifo", 1, "bound");
