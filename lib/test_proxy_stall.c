@@ -13,7 +13,8 @@
  *                                may be changed)
  *   run ROUNDS BURN SLEEP LOCK HOLD [HOW]
  *                                give it a program and wake it: so many rounds
- *                                of: take the module's mutex if LOCK is 1, use
+ *                                of: take the module's mutex if LOCK is 1, its
+ *                                spinlock if it is 2 (then HOLD has to be 0), use
  *                                BURN us of CPU time, sleep HOLD us, unlock,
  *                                sleep SLEEP us. HOW says what is disabled
  *                                while CPU time is used: "nothing" (default),
@@ -57,6 +58,7 @@
 #define MAX_US		(60 * USEC_PER_SEC)
 
 enum disabled { NOTHING, PREEMPTION, BH, IRQS };
+enum lock { NO_LOCK, MUTEX, SPINLOCK };
 
 struct program {
 	u32	rounds;
@@ -107,6 +109,7 @@ struct stall_flood {
 };
 
 static DEFINE_MUTEX(contended);
+static DEFINE_SPINLOCK(contended_spinlock);
 static DEFINE_MUTEX(orphans_lock);
 static LIST_HEAD(orphans);
 static struct workqueue_struct *stall_wq;
@@ -174,12 +177,17 @@ static void nap(struct stall_thread *t, u32 us)
 
 static void one_round(struct stall_thread *t, const struct program *p)
 {
-	if (p->lock)
-		mutex_lock(&contended);
-	burn_disabled(p->burn_us, p->disabled);
-	nap(t, p->hold_us);
-	if (p->lock)
-		mutex_unlock(&contended);
+	if (p->lock == SPINLOCK) {
+		guard(spinlock)(&contended_spinlock);
+		burn_disabled(p->burn_us, p->disabled);
+	} else {
+		if (p->lock)
+			mutex_lock(&contended);
+		burn_disabled(p->burn_us, p->disabled);
+		nap(t, p->hold_us);
+		if (p->lock)
+			mutex_unlock(&contended);
+	}
 	nap(t, p->sleep_us);
 }
 
@@ -277,6 +285,8 @@ static int thread_run(struct stall_thread *t, const char *args)
 		return disabled;
 	p.disabled = disabled;
 	if (p.burn_us > MAX_US || p.sleep_us > MAX_US || p.hold_us > MAX_US)
+		return -EINVAL;
+	if (p.lock > SPINLOCK || (p.lock == SPINLOCK && p.hold_us))
 		return -EINVAL;
 	if (!t->task)
 		return -ESRCH;

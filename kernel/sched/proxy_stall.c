@@ -366,9 +366,9 @@ static void stall_clock_update(struct rq *rq)
 	if (st->taken) {
 		st->clock += ns;
 		st->behind = min(st->behind + ns, STALL_MAX_WAIT_NS);
-	} else if (st->behind) {
-		/* If the fair class gets the server's share, it does not starve. */
-		st->behind -= min(st->behind, stall_served_in(ns));
+	} else {
+		/* It does not starve if it has the CPU for as long. */
+		st->behind -= min(st->behind, ns);
 	}
 	if (warm > st->clock_at)
 		st->warm_ns += warm - st->clock_at;

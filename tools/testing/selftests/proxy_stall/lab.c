@@ -889,6 +889,17 @@ int work_flush_rounds(int cpu, unsigned int burn_us, unsigned int rounds,
 	return ret;
 }
 
+bool others_starve(int cpu)
+{
+	return lab_rt() && !cpu_in(cpu, "nohz_full");
+}
+
+bool stays_starved(int fd, const struct hog *hog)
+{
+	sleep_us(300000);
+	return !kthread_get(fd, "first_ns") && hog_running(hog);
+}
+
 int flood_start(int cpu, unsigned int burn_us)
 {
 	char command[40];

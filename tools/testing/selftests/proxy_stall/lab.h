@@ -168,6 +168,13 @@ int kthread_run(int fd, struct program program);
 int kthread_burn(int fd, unsigned int us);
 int kthread_command(int fd, const char *command);
 long long kthread_get(int fd, const char *key);
+/*
+ * With PREEMPT_RT the threads of a CPU's timers and RCU starve, too, unless it is
+ * tickless: then help may have begun before.
+ */
+bool others_starve(int cpu);
+/* It does not run for 300 ms, and the hog goes on. */
+bool stays_starved(int fd, const struct hog *hog);
 int module_unload(void);
 
 /* Softirqs of burn_us without end, until the file is closed; kthread_get(fd, "runs") */

@@ -215,15 +215,12 @@ TEST_F_TIMEOUT(stall, rescues_where_it_watches, PATIENCE)
 	EXPECT_FALSE(watched(cpu[0]));
 }
 
-/* Does the kthread not run for 300 ms, though it wants to, and the hog goes on? */
-static bool stays_starved(int cpu, int fd)
+/* A hog comes, and the kthread begins to want to run. */
+static bool starved_by_a_hog(int cpu, int fd)
 {
 	struct hog *hog = hog_start(cpu);
 
-	if (!hog || kthread_burn(fd, 100))
-		return false;
-	sleep_us(300000);
-	return kthread_get(fd, "first_ns") == 0 && hog_running(hog);
+	return hog && !kthread_burn(fd, 100) && stays_starved(fd, hog);
 }
 
 /* Slices would end with the tick: help is not given, and that is said once. */
@@ -240,7 +237,7 @@ TEST_F_TIMEOUT(stall, needs_highres, PATIENCE)
 	boosts = stat_of(self->cpu, "boosts");
 	fd = kthread_start(self->cpu, "fifo", 1, "bound");
 	ASSERT_LE(0, fd);
-	EXPECT_TRUE(stays_starved(self->cpu, fd));
+	EXPECT_TRUE(starved_by_a_hog(self->cpu, fd));
 	EXPECT_LE(detected + 1, stat_of(self->cpu, "detected"));
 	EXPECT_EQ(boosts, stat_of(self->cpu, "boosts"));
 }
@@ -280,7 +277,7 @@ TEST_F_TIMEOUT(stall, does_nothing_when_off, PATIENCE)
 	detected = stat_of(self->cpu, "detected");
 	fired = stat_of(self->cpu, "timer_fired");
 	EXPECT_LE(0, detected);
-	EXPECT_TRUE(stays_starved(self->cpu, fd));
+	EXPECT_TRUE(starved_by_a_hog(self->cpu, fd));
 	EXPECT_EQ(detected, stat_of(self->cpu, "detected"));
 	EXPECT_EQ(fired, stat_of(self->cpu, "timer_fired"));
 	EXPECT_EQ(0, stat_of(self->cpu, "waiting"));

@@ -52,12 +52,6 @@ static bool rescued(struct starver *s)
 	return !kthread_command(s->fd, "wait") && hog_running(s->hog);
 }
 
-static bool not_rescued(struct starver *s)
-{
-	sleep_us(300000);
-	return !kthread_get(s->fd, "first_ns") && hog_running(s->hog);
-}
-
 static void end(struct starver *s)
 {
 	hog_stop(s->hog);
@@ -227,7 +221,7 @@ TEST_F_TIMEOUT(stall, partition, PATIENCE)
 		ASSERT_EQ(0, put(CPUS, "isolated\n"));
 		EXPECT_FALSE(chosen(self->cpu));
 		ASSERT_EQ(0, kthread_burn(s.fd, 100));
-		EXPECT_TRUE(not_rescued(&s));
+		EXPECT_TRUE(stays_starved(s.fd, s.hog));
 		start = now_ns();
 		ASSERT_EQ(0, isolate(true));
 		TH_LOG("isolated in %llu us", (now_ns() - start) / 1000);
@@ -242,7 +236,7 @@ TEST_F_TIMEOUT(stall, partition, PATIENCE)
 		EXPECT_FALSE(chosen(self->cpu));
 		EXPECT_FALSE(watched(self->cpu));
 		ASSERT_EQ(0, kthread_burn(s.fd, 100));
-		EXPECT_TRUE(not_rescued(&s));
+		EXPECT_TRUE(stays_starved(s.fd, s.hog));
 		end(&s);
 	}
 	rmdir(PARTITION);

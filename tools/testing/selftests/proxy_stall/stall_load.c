@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The stall server starts and stops with each slice, a thousand times a second,
- * and the fair server beside it whenever a fair task comes or goes.  Hogs that
- * nap, fair tasks that are born and die, and samples of perf make for all
- * orders of that.  The kernel warns if the deadline class loses count of its
+ * and the fair server beside it whenever a fair task comes or goes.  A hog that
+ * naps, fair tasks that are born and die, timers, and samples of perf make for
+ * all orders of that.  The kernel warns if the deadline class loses count of its
  * bandwidth; here it is checked that help goes on all the while, and that all of
  * the bandwidth is there in the end.
  *
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@
 
 #define MAX_CHILDREN	12
 #define SAMPLES_HZ	2000
+#define TIMERS		8
 
 static int target;	/* the hog's CPU */
 
@@ -41,7 +43,7 @@ static void child(unsigned int n)
 }
 
 /* Those on the hog's CPU die when its naps and the fair server let them. */
-static int act_churn(void *unused)
+static int act_churn(void *unused __maybe_unused)
 {
 	unsigned int n, alive = 0;
 	pid_t pid;
@@ -59,7 +61,7 @@ static int act_churn(void *unused)
 	return 0;
 }
 
-static int act_spin(void *unused)
+static int act_spin(void *unused __maybe_unused)
 {
 	for (;;)
 		;
@@ -81,7 +83,7 @@ static int sample(int cpu, pid_t pid)
 }
 
 /* What happens on that CPU, and in a task that comes and goes there */
-static int act_sample(void *unused)
+static int act_sample(void *unused __maybe_unused)
 {
 	int all, own;
 
@@ -94,6 +96,29 @@ static int act_sample(void *unused)
 		close(all);
 		close(own);
 	}
+	return 0;
+}
+
+/*
+ * Timers of the hog's CPU, where it is not nohz_full; with PREEMPT_RT it takes a
+ * kernel thread of that CPU to have them expire.
+ */
+static int act_timers(void *unused __maybe_unused)
+{
+	struct itimerspec every = { .it_interval.tv_nsec = 1000000, .it_value.tv_nsec = 1 };
+	int fds[TIMERS], i;
+	__u64 n;
+
+	for (i = 0; i < TIMERS; i++) {
+		fds[i] = timerfd_create(CLOCK_MONOTONIC, 0);
+		every.it_interval.tv_nsec += 1000000;
+		if (fds[i] < 0 || timerfd_settime(fds[i], 0, &every, NULL))
+			return -errno;
+	}
+	pin(0);
+	for (i = 0;; i++)
+		if (read(fds[i % TIMERS], &n, sizeof(n)) != sizeof(n))
+			return -errno;
 	return 0;
 }
 
@@ -121,7 +146,7 @@ TEST_F_TIMEOUT(stall, servers_come_and_go, LAB_MAX_SECONDS + PATIENCE)
 		.run_us = 150000, .sleep_us = 1500,
 	};
 	long long boosts, before;
-	struct actor *perf;
+	struct actor *perf, *timers;
 	struct hog *hog;
 	__u64 end, told;
 	int fd;
@@ -135,6 +160,8 @@ TEST_F_TIMEOUT(stall, servers_come_and_go, LAB_MAX_SECONDS + PATIENCE)
 	ASSERT_NE(NULL, actor_start(&here, act_spin, NULL));
 	perf = actor_start(&anywhere, act_sample, NULL);
 	ASSERT_NE(NULL, perf);
+	timers = actor_start(&here, act_timers, NULL);
+	ASSERT_NE(NULL, timers);
 	ASSERT_NE(NULL, actor_start(&anywhere, act_churn, NULL));
 	ASSERT_NE(NULL, actor_start(&anywhere, act_churn, NULL));
 	hog = hog_start_plan(&plan);
@@ -162,6 +189,7 @@ TEST_F_TIMEOUT(stall, servers_come_and_go, LAB_MAX_SECONDS + PATIENCE)
 	EXPECT_GE(seconds / 10, quiet);
 	EXPECT_TRUE(hog_running(hog));
 	EXPECT_FALSE(peek(perf->done));
+	EXPECT_FALSE(peek(timers->done));
 	EXPECT_EQ(0, kthread_command(fd, "wait"));
 	EXPECT_EQ(0, log_lines("WARNING", NULL, 0));
 	hog_stop(hog);

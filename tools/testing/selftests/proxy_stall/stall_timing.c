@@ -512,7 +512,8 @@ TEST_F_TIMEOUT(timing, waiting_behind_fair_tasks, PATIENCE)
 	hog = hog_start_napping(self->cpu, 2000, 8000);
 	ASSERT_NE(NULL, hog);
 	ASSERT_EQ(0, kthread_burn(fd, FOREVER_US));
-	cool_down();
+	/* What the hog had taken has to be made up for, then the CPU cools down. */
+	sleep_us(200000);
 	boosts = stat_of(self->cpu, "boosts");
 	/* It waits for longer behind the hog than the threshold, but that is not why. */
 	sleep_us(1500000);
@@ -524,6 +525,32 @@ TEST_F_TIMEOUT(timing, waiting_behind_fair_tasks, PATIENCE)
 		waitpid(busy[i], NULL, 0);
 	}
 	ASSERT_EQ(0, kthread_command(fd, "stop"));
+}
+
+/* A fair task has the fair server's share: that is not what a flush has to wait for. */
+TEST_F_TIMEOUT(timing, flush_beside_the_fair_server, PATIENCE)
+{
+	struct hog *hog;
+	pid_t busy;
+	__u64 took;
+
+	if (set_fair_server(self->cpu, "runtime", 50 * MS))
+		SKIP(return, "no fair_server");
+	busy = fork();
+	if (!busy)
+		burn_in_userland(self->cpu);
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	/* It helps that task for 50 ms at 950 ms, and again a second later. */
+	sleep_us(1200000);
+	took = now_ns();
+	ASSERT_LT(0, work_flush(self->cpu, 20));
+	took = now_ns() - took;
+	TH_LOG("the flush took %llu ns", took);
+	EXPECT_GE(30 * MS, (long long)took);
+	EXPECT_TRUE(hog_running(hog));
+	kill(busy, SIGKILL);
+	waitpid(busy, NULL, 0);
 }
 
 /*
@@ -943,7 +970,7 @@ TEST_F_TIMEOUT(slices, kept, PATIENCE)
 	long long duration = variant->duration_us, threshold = 10000;
 	long long in = 0, last_in = 0, start = 0, first = 0, longest = 0;
 	long long gap, run_ns, every, most;
-	int fds[2], pids[2], i, n, slices = 0, turns = 0, late = 0, last = -1;
+	int fds[2], pids[2], i, n, slices = 0, turns = 0, late = 0, last = -1, over = 0;
 	struct hog *hog;
 
 	/* The order that keeps the runtime within the period all the time */
@@ -995,6 +1022,8 @@ TEST_F_TIMEOUT(slices, kept, PATIENCE)
 			    switches_out(e, self->cpu, pids[1])) && in) {
 			if ((long long)e->us - in > longest)
 				longest = e->us - in;
+			/* The trace counts in whole microseconds. */
+			over += (long long)e->us - in > runtime + GAP_SLACK_NS / US + 1;
 		} else if (!strcmp(e->name, "stall_boost_start")) {
 			start = e->us;
 			slices = 0;
@@ -1021,8 +1050,8 @@ TEST_F_TIMEOUT(slices, kept, PATIENCE)
 	EXPECT_EQ(3, turns);
 	EXPECT_EQ(0, late);
 	TH_LOG("longest slice %lld us, the hog's gaps %lld ns", longest, gap);
-	/* The trace counts in whole microseconds. */
-	EXPECT_GE(runtime + GAP_SLACK_NS / US + 1, longest);
+	/* With PREEMPT_RT other CPUs have more to do, and one of their turns may be in it. */
+	EXPECT_GE(lab_rt() ? 1 : 0, over);
 	EXPECT_LT(0, gap);
 	EXPECT_GE(runtime * US + GAP_SLACK_NS, gap);
 }
