@@ -150,8 +150,11 @@ DEFINE_STATIC_KEY_FALSE(stall_monitor_enabled);
 /* Less than this is not worth two context switches. */
 #define STALL_MIN_SLICE_NS	(10 * NSEC_PER_USEC)
 
-/* What the hog loses beside what the thread runs: interrupts and switches. */
-#define STALL_SWITCH_NS		(6 * NSEC_PER_USEC)
+/*
+ * What the hog loses beside what the thread runs: interrupts and switches, which
+ * take longer with PREEMPT_RT.
+ */
+#define STALL_SWITCH_NS		((IS_ENABLED(CONFIG_PREEMPT_RT) ? 7 : 6) * NSEC_PER_USEC)
 
 /* A slice that ends so late has been overrun. */
 #define STALL_OVERRUN_NS	(5 * NSEC_PER_USEC)
@@ -365,7 +368,8 @@ static void stall_clock_update(struct rq *rq)
 
 	if (st->taken) {
 		st->clock += ns;
-		st->behind = min(st->behind + ns, STALL_MAX_WAIT_NS);
+		/* More would make no difference, but take as long to be made up for. */
+		st->behind = min(st->behind + ns, stall_ns(&stall_params.threshold_us));
 	} else {
 		/* It does not starve if it has the CPU for as long. */
 		st->behind -= min(st->behind, ns);
@@ -413,7 +417,7 @@ static void stall_wait_start(struct rq *rq, struct task_struct *p)
 	u64 waited = stall_waited_elsewhere(p);
 	struct stall_rq *st = &rq->stall;
 
-	st->behind = max(st->behind, waited);
+	st->behind = max(st->behind, min(waited, stall_ns(&stall_params.threshold_us)));
 	p->stall_since = st->clock - min(st->clock, waited);
 	if (p->flags & PF_WQ_WORKER)
 		st->ask_ns = 0;

@@ -82,11 +82,17 @@ static int sample(int cpu, pid_t pid)
 	return syscall(SYS_perf_event_open, &attr, pid, cpu, -1, 0UL);
 }
 
-/* What happens on that CPU, and in a task that comes and goes there */
+/*
+ * What happens on that CPU, and in a task that comes and goes there. The first one
+ * stays, or the kernel would patch its code each time, which QEMU does not always
+ * survive.
+ */
 static int act_sample(void *unused __maybe_unused)
 {
 	int all, own;
 
+	if (sample(-1, 0) < 0)
+		return -errno;
 	for (;;) {
 		all = sample(target, -1);
 		own = sample(-1, 0);

@@ -32,7 +32,7 @@
 #define SLICE_SLACK_NS	(5 * US)
 
 /* What the monitor charges for interrupts and switches */
-#define SWITCH_NS		(5 * US)
+#define SWITCH_NS		(6 * US)
 
 /* And the hog be gone: interrupts, the switch there and the switch back */
 #define GAP_SLACK_NS	(10 * US)
@@ -312,7 +312,7 @@ TEST_F_TIMEOUT(timing, long_work, PATIENCE)
 	took = now_ns() - took;
 	TH_LOG("20 ms of CPU time took %llu ns", took);
 	EXPECT_TRUE(hog_running(hog));
-	EXPECT_GE((20 + 20 * 25) * MS, (long long)took);
+	EXPECT_GE((20 + 20 * 25 + (lab_rt() ? 10 : 0)) * MS, (long long)took);
 }
 
 /*
@@ -517,7 +517,9 @@ TEST_F_TIMEOUT(timing, waiting_behind_fair_tasks, PATIENCE)
 	boosts = stat_of(self->cpu, "boosts");
 	/* It waits for longer behind the hog than the threshold, but that is not why. */
 	sleep_us(1500000);
-	EXPECT_EQ(boosts, stat_of(self->cpu, "boosts"));
+	/* With PREEMPT_RT a thread for the CPU's timers wakes up often, and keeps it warm. */
+	if (!lab_rt())
+		EXPECT_EQ(boosts, stat_of(self->cpu, "boosts"));
 	EXPECT_GE(100 * MS, (long long)run_time_ns(kthread_get(fd, "pid")));
 	EXPECT_TRUE(hog_running(hog));
 	for (i = 0; i < 3; i++) {
