@@ -23,7 +23,7 @@ help:
 	@echo "make check-series    prove that patches/ and the mirror are right, build after each series (10 minutes)"
 	@echo "make bisect-series   the same, and build after each patch (an hour)"
 	@echo "make check-configs   build without parts of it, and for arm64 (an hour; scripts/check-configs NAME builds one)"
-	@echo "make bench           the measurements (a quarter of an hour, with two kernels to build)"
+	@echo "make bench           the measurements (half an hour, with two kernels to build)"
 	@echo "make scx             a real BPF scheduler: refused with the chain on, run with it off"
 	@echo "make deb             Debian packages of the kernel for a real machine (CONFIG=file, or Debian's amd64, cloud-amd64, rt-amd64)"
 	@echo "make deps            install what demo and test need; the others install what they need besides"
