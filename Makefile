@@ -12,7 +12,7 @@ export LINUX CONFIG JOBS
 help:
 	@echo "make demo            everything up to the demonstration: the hang, and the rescue (FLAVOUR=default or rt)"
 	@echo "make demo-debian     the same in a Debian: systemd, podman, networkd (half an hour of CPU time; QUICK=1: five minutes)"
-	@echo "make test            build what is needed and run the tests in VMs (an hour); LIST=1 lists the VMs"
+	@echo "make test            build what is needed and run the tests in VMs (70 minutes); LIST=1 lists the VMs"
 	@echo "make test-all        all flavours, make check-series, check-configs and scx besides (six hours)"
 	@echo "make test ONLY=VM    that VM (or several: A,B); ONLY=VM:TEST one test of it"
 	@echo
@@ -76,7 +76,7 @@ demo:
 
 test-all:
 	@failed=0; \
-	for c in 'test --flavour default,debug,rt,rt-debug,kasan,distro' check-series check-configs scx; do \
+	for c in 'test --all --flavour default,debug,rt,rt-debug,kasan,distro' check-series check-configs scx; do \
 		scripts/$$c || failed=1; \
 	done; \
 	exit $$failed

@@ -27,7 +27,8 @@
  *			mutex_lock(), killable, trylock (EBUSY), mutex_lock_io()
  *   ww X Y, wwun X Y	lock both, in this order at first; unlock both
  *   down M, downr M, up M
- *			an rw_semaphore, for writing, for reading
+ *			an rw_semaphore, for writing, for reading; from 32 on a
+ *			percpu_rw_semaphore
  *   queue W CPU WQ, dqueue W CPU WQ MS
  *			CPU -1: any; nothing happens if it is queued already
  *   flush W, dflush W, cancel W, dcancel W
@@ -57,6 +58,7 @@
 #include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/percpu-rwsem.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
@@ -75,6 +77,7 @@
 #define MAX_SCRIPT	2048
 #define MAX_US		(60 * USEC_PER_SEC)
 #define POLL_US		100
+#define FIRST_PERCPU	32
 
 enum step_kind {
 	LOCK, LOCKK, LOCKT, LOCKIO, UNLOCK, WW, WWUN, DOWN, DOWNR, UP,
@@ -204,6 +207,7 @@ static struct ww_mutex ww_mutexes[NR_OBJECTS];
 static pid_t ww_owners[NR_OBJECTS];
 
 static struct rw_semaphore rwsems[NR_OBJECTS];
+static struct percpu_rw_semaphore percpu_rwsems[NR_OBJECTS];	/* from FIRST_PERCPU on */
 static struct lock_class_key rwsem_keys[NR_OBJECTS];
 
 static struct chain_work works[NR_OBJECTS];
@@ -604,7 +608,11 @@ static int down_one(struct run *run, bool write, int n)
 {
 	if (test_bit(n, run->written) || test_bit(n, run->read))
 		return -EDEADLK;
-	if (write)
+	if (n >= FIRST_PERCPU && write)
+		percpu_down_write(&percpu_rwsems[n]);
+	else if (n >= FIRST_PERCPU)
+		percpu_down_read(&percpu_rwsems[n]);
+	else if (write)
 		down_write(&rwsems[n]);
 	else
 		down_read(&rwsems[n]);
@@ -615,12 +623,18 @@ static int down_one(struct run *run, bool write, int n)
 
 static int up_one(struct run *run, int n)
 {
-	if (__test_and_clear_bit(n, run->written))
-		up_write(&rwsems[n]);
-	else if (__test_and_clear_bit(n, run->read))
-		up_read(&rwsems[n]);
-	else
+	bool write = __test_and_clear_bit(n, run->written);
+
+	if (!write && !__test_and_clear_bit(n, run->read))
 		return -EPERM;
+	if (n >= FIRST_PERCPU && write)
+		percpu_up_write(&percpu_rwsems[n]);
+	else if (n >= FIRST_PERCPU)
+		percpu_up_read(&percpu_rwsems[n]);
+	else if (write)
+		up_write(&rwsems[n]);
+	else
+		up_read(&rwsems[n]);
 	atomic_dec(&nr_held);
 	return 0;
 }
@@ -1008,7 +1022,7 @@ DEFINE_SHOW_ATTRIBUTE(state);
 
 /* Loading and unloading */
 
-static void init_objects(void)
+static int init_objects(void)
 {
 	int i;
 
@@ -1016,14 +1030,27 @@ static void init_objects(void)
 		struct chain_work *w = &works[i];
 
 		mutex_init_with_key(&mutexes[i], &mutex_keys[i]);
-		__init_rwsem(&rwsems[i], "chain_rwsem", &rwsem_keys[i]);
+		if (i < FIRST_PERCPU)
+			__init_rwsem(&rwsems[i], "chain_rwsem", &rwsem_keys[i]);
 		ww_mutex_init(&ww_mutexes[i], &chain_ww_class);
 		INIT_WORK(&w->work, work_fn);
 		lockdep_init_map(&w->work.lockdep_map, "chain_work", &work_keys[i], 0);
 		INIT_DELAYED_WORK(&w->dwork, dwork_fn);
 		lockdep_init_map(&w->dwork.work.lockdep_map, "chain_dwork", &dwork_keys[i], 0);
 		kthread_init_work(&w->kwork, kwork_fn);
+		if (i >= FIRST_PERCPU &&
+		    __percpu_init_rwsem(&percpu_rwsems[i], "chain_percpu_rwsem", &rwsem_keys[i]))
+			return -ENOMEM;
 	}
+	return 0;
+}
+
+static void free_percpu_rwsems(void)
+{
+	int i;
+
+	for (i = FIRST_PERCPU; i < NR_OBJECTS; i++)
+		percpu_free_rwsem(&percpu_rwsems[i]);
 }
 
 /*
@@ -1057,19 +1084,23 @@ static int __init test_proxy_chain_init(void)
 {
 	int i;
 
-	init_objects();
+	if (init_objects())
+		goto nomem;
 	for (i = 0; i < ARRAY_SIZE(wqs); i++) {
 		wqs[i] = new_wq(i);
-		if (!wqs[i]) {
-			destroy_wqs();
-			return -ENOMEM;
-		}
+		if (!wqs[i])
+			goto nomem;
 	}
 	chain_dir = debugfs_create_dir("test_proxy_chain", NULL);
 	debugfs_create_file("run", 0200, chain_dir, NULL, &run_fops);
 	debugfs_create_file("work", 0600, chain_dir, NULL, &work_fops);
 	debugfs_create_file("state", 0400, chain_dir, NULL, &state_fops);
 	return 0;
+
+nomem:
+	destroy_wqs();
+	free_percpu_rwsems();
+	return -ENOMEM;
 }
 
 static void __exit test_proxy_chain_exit(void)
@@ -1087,6 +1118,7 @@ static void __exit test_proxy_chain_exit(void)
 			kthread_destroy_worker(kworkers[i]);
 	for (i = 0; i < NR_OBJECTS; i++)
 		script_put(works[i].script);
+	free_percpu_rwsems();
 }
 
 module_init(test_proxy_chain_init);

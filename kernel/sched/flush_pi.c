@@ -23,7 +23,12 @@
  *
  * Owners are named with interrupts disabled, many of them with pool->lock held.
  * rtmutex.c walks with interrupts enabled. So if an owner is itself blocked, the
- * flusher wakes up to walk on from there: ->rewalk. It does so on its own CPU.
+ * flusher wakes up to walk on from there: ->rewalk. It does so on its own CPU. Of a
+ * former owner that is blocked it also takes the boost away: a task must not inherit
+ * from one that has gone on, and only walks over the former owner prevent that.
+ *
+ * A flusher that is not real-time gets no lock owner while it waits: many such may
+ * flush the same item, and pool->lock is held.
  *
  * A task may end while it is the owner of a flush that it was one of several to
  * end. A reference is held.
@@ -151,29 +156,6 @@ static void flush_wait_prepare(struct completion *x, struct flush_wait *wait)
 	wq_flush_find_owner(&ref);
 }
 
-/* Walks on where flush_wait_publish() had to stop. @wait is current's. */
-static void flush_wait_walk(struct flush_wait *wait)
-{
-	struct task_struct *owner, *former;
-
-	scoped_guard (raw_spinlock_irq, &wait->lock.wait_lock) {
-		wait->rewalk = false;
-		owner = rt_mutex_owner(&wait->lock);
-		if (owner)
-			get_task_struct(owner);
-		former = wait->former;
-		wait->former = NULL;
-	}
-	if (owner) {
-		rt_mutex_adjust_pi(owner);
-		put_task_struct(owner);
-	}
-	if (former) {
-		rt_mutex_adjust_pi(former);
-		put_task_struct(former);
-	}
-}
-
 static void flush_wait_block(struct completion *x, struct flush_wait *wait)
 {
 	DECLARE_SWAITQUEUE(node);
@@ -186,7 +168,7 @@ static void flush_wait_block(struct completion *x, struct flush_wait *wait)
 		raw_spin_unlock_irq(&x->wait.lock);
 
 		if (unlikely(READ_ONCE(wait->rewalk)))
-			flush_wait_walk(wait);
+			rt_mutex_flush_walk(wait);
 		rt_mutex_schedule();
 
 		raw_spin_lock_irq(&x->wait.lock);
@@ -247,7 +229,7 @@ void __sched wait_for_completion_flush(struct completion *x, struct flush_wait *
 			WRITE_ONCE(current->blocked_on, 0);
 		rt_mutex_flush_end(wait, &waiter);
 		if (wait->rewalk)
-			flush_wait_walk(wait);
+			rt_mutex_flush_walk(wait);
 		if (wait->asked || wait->linked)
 			flush_wait_done(wait);
 		rt_mutex_post_schedule();

@@ -77,6 +77,7 @@
 #include <linux/irq_work.h>
 #include <linux/kallsyms.h>
 #include <linux/mutex.h>
+#include <linux/percpu-rwsem.h>
 #include <linux/rwsem.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/debug.h>
@@ -480,7 +481,7 @@ static void lock_mutex_edge(struct blocked_edge *edge, struct mutex *mutex)
 	if (!edge->owner)
 		edge->state = EDGE_FREE;
 	else if (edge->owner == edge->task)
-		edge->state = EDGE_GRANTED;
+		edge->state = EDGE_SELF;
 }
 
 #ifdef CONFIG_SCHED_PROXY_FLUSH
@@ -494,6 +495,15 @@ static void lock_rwsem_edge(struct blocked_edge *edge, struct rw_semaphore *sem)
 	if (busy)
 		edge->state = EDGE_BUSY;
 	else if (!edge->owner || edge->owner == edge->task)
+		edge->state = EDGE_NOBODY;
+}
+
+static void lock_percpu_rwsem_edge(struct blocked_edge *edge, struct percpu_rw_semaphore *sem)
+{
+#ifdef CONFIG_PROXY_PERCPU_RWSEM
+	edge->owner = percpu_rwsem_writer(sem);
+#endif
+	if (!edge->owner || edge->owner == edge->task)
 		edge->state = EDGE_NOBODY;
 }
 
@@ -526,6 +536,7 @@ static void *flush_func(unsigned long on)
 #else
 
 static void lock_rwsem_edge(struct blocked_edge *edge, struct rw_semaphore *sem) { }
+static void lock_percpu_rwsem_edge(struct blocked_edge *edge, struct percpu_rw_semaphore *sem) { }
 static void lock_flush_edge(struct blocked_edge *edge, struct flush_wait *wait, bool ask) { }
 static void *flush_func(unsigned long on) { return NULL; }
 
@@ -588,6 +599,9 @@ struct blocked_edge proxy_lock_edge(struct task_struct *p, bool queued, bool ask
 		break;
 	case BLOCKED_ON_RWSEM:
 		lock_rwsem_edge(&edge, blocked_on_object(on));
+		break;
+	case BLOCKED_ON_PERCPU_RWSEM:
+		lock_percpu_rwsem_edge(&edge, blocked_on_object(on));
 		break;
 	}
 	return edge;
@@ -795,6 +809,7 @@ static const char *const proxy_kind[] = {
 	[BLOCKED_ON_FLUSH] = "flush",
 	[BLOCKED_ON_COMPLETION] = "completion",
 	[BLOCKED_ON_RWSEM] = "rwsem",
+	[BLOCKED_ON_PERCPU_RWSEM] = "percpu_rwsem",
 };
 
 static void trace_lend(struct proxy_walk *walk, struct task_struct *donor,
@@ -888,7 +903,8 @@ static void proxy_cycle_print(struct irq_work *work)
 		else if (blocked_on_kind(r->hop[i].on) == BLOCKED_ON_FLUSH)
 			pr_err("  %s:%d flushes %ps, which is to be done by\n",
 			       r->hop[i].comm, r->hop[i].pid, r->hop[i].func);
-		else if (blocked_on_kind(r->hop[i].on) == BLOCKED_ON_RWSEM)
+		else if (blocked_on_kind(r->hop[i].on) == BLOCKED_ON_RWSEM ||
+			 blocked_on_kind(r->hop[i].on) == BLOCKED_ON_PERCPU_RWSEM)
 			pr_err("  %s:%d waits for an rw_semaphore (%p), which is held by\n",
 			       r->hop[i].comm, r->hop[i].pid, blocked_on_object(r->hop[i].on));
 		else
@@ -965,7 +981,8 @@ static bool cycle_is_known(struct task_struct *member, bool *busy)
 }
 
 /* The first round. Returns false if @member is in no cycle that can be told. */
-static bool see_cycle(struct proxy_cycle_report *r, struct task_struct *member, bool *busy)
+static bool see_cycle(struct proxy_cycle_report *r, const struct proxy_walk *walk,
+		      struct task_struct *member, bool *busy)
 {
 	struct task_struct *p = member;
 	int n = 0;
@@ -973,8 +990,12 @@ static bool see_cycle(struct proxy_cycle_report *r, struct task_struct *member, 
 	do {
 		CLASS(blocked_edge, edge)(p, false, false);
 
-		*busy = edge.state == EDGE_BUSY || (edge.state == EDGE_OWNED && is_awake(p));
-		if (*busy || edge.state != EDGE_OWNED || edge.tentative || n == PROXY_MAX_DEPTH)
+		*busy = edge.state == EDGE_BUSY;
+		/* Who is awake is in no cycle: a walk that was not too long will see that. */
+		if (edge.state == EDGE_OWNED && is_awake(p))
+			*busy = walk->depth <= PROXY_MAX_DEPTH;
+		if (*busy || edge.state != EDGE_OWNED || edge.tentative || is_awake(p) ||
+		    n == PROXY_MAX_DEPTH)
 			return false;
 		r->seen[n].task = p;
 		r->seen[n].on = edge.on;
@@ -1015,6 +1036,7 @@ static bool check_cycle(struct proxy_cycle_report *r)
 
 /**
  * proxy_walk_cycle - a walk has come back to where it was
+ * @walk: the walk
  * @member: a task of the cycle, or, if the walk was too long, of the chain
  *
  * Goes round twice more, to see that it is true, and to name all. The tasks of
@@ -1026,7 +1048,7 @@ static bool check_cycle(struct proxy_cycle_report *r)
  * Return: true if this cannot be lent along; false if it was not possible to
  * tell, or to report it, and the walk has to be made again.
  */
-bool proxy_walk_cycle(struct task_struct *member)
+bool proxy_walk_cycle(const struct proxy_walk *walk, struct task_struct *member)
 {
 	struct proxy_cycle_report *r = &proxy_cycle_report;
 	bool busy;
@@ -1037,7 +1059,7 @@ bool proxy_walk_cycle(struct task_struct *member)
 		return false;
 	if (atomic_cmpxchg_acquire(&r->busy, 0, 1))
 		return false;
-	if (!see_cycle(r, member, &busy))
+	if (!see_cycle(r, walk, member, &busy))
 		goto out;
 	if (!check_cycle(r)) {
 		busy = true;
@@ -1123,6 +1145,7 @@ static void flush_wait_prepare(struct completion *x, struct flush_wait *wait)
 void __sched wait_for_completion_flush(struct completion *x, struct flush_wait *wait)
 {
 	DECLARE_SWAITQUEUE(node);
+	u64 lent = 0;
 
 	if (!sched_proxy_exec()) {
 		wait_for_completion(x);
@@ -1144,11 +1167,14 @@ void __sched wait_for_completion_flush(struct completion *x, struct flush_wait *
 
 		raw_spin_lock(&current->blocked_lock);
 		__set_task_blocked_on_object(current, wait, wait->kind);
+		/* If it was woken to lend again, this is the same wait. */
+		current->proxy_lent_wait = lent;
 		if (unlikely(READ_ONCE(current->proxy_flags) & PROXY_FLUSH_MISSED))
 			flush_wait_ask_again(wait);
 		raw_spin_unlock_irq(&current->blocked_lock);
 
 		schedule_preempt_disabled();
+		lent = current->proxy_lent_wait;
 
 		raw_spin_lock_irq(&current->blocked_lock);
 		__clear_task_blocked_on(current, NULL);
@@ -1164,6 +1190,25 @@ void __sched wait_for_completion_flush(struct completion *x, struct flush_wait *
 	complete_release(x);
 	if (wait->asked || wait->linked)
 		flush_wait_done(wait);
+}
+
+/**
+ * proxy_block_on - sleep, and lend to the owner of what is waited for
+ * @object: it exists until this returns
+ * @kind: what it is, one of BLOCKED_ON_*
+ * @lent: 0 when a wait begins; the caller keeps it for when the wait goes on
+ *
+ * Context: preemption disabled, the task's state set.
+ */
+void __sched proxy_block_on(void *object, unsigned long kind, u64 *lent)
+{
+	scoped_guard (raw_spinlock_irq, &current->blocked_lock) {
+		__set_task_blocked_on_object(current, object, kind);
+		current->proxy_lent_wait = *lent;
+	}
+	schedule_preempt_disabled();
+	*lent = current->proxy_lent_wait;
+	clear_task_blocked_on(current, NULL);
 }
 
 static int proxy_flush_show(struct seq_file *m, void *v)

@@ -10,7 +10,7 @@ enum blocked_edge_state {
 	EDGE_OWNED,	/* ->owner has to run next */
 	EDGE_NONE,	/* blocked on nothing any more: a wakeup is under way */
 	EDGE_FREE,	/* has no owner, whoever tries first gets it */
-	EDGE_GRANTED,	/* was handed to the task, a wakeup is under way */
+	EDGE_SELF,	/* the task has it already, and waits for ever */
 	EDGE_NOBODY,	/* nobody can be named */
 	EDGE_BUSY,	/* a lock could not be had under rq->lock */
 };
@@ -42,6 +42,9 @@ DEFINE_CLASS(blocked_edge, struct blocked_edge, proxy_unlock_edge(&_T),
  * of any length.
  */
 #define PROXY_MAX_DEPTH		64
+
+/* No more donors are put to sleep, or moved, before others get rq->lock. */
+#define PROXY_MAX_WALKS		16
 
 /* How far a walk went, and what it met. */
 #define PROXY_TRACE_HOPS	8
@@ -76,7 +79,7 @@ void proxy_walk_start(struct proxy_walk *walk, struct task_struct *donor);
 bool proxy_walk_hop(struct proxy_walk *walk, const struct blocked_edge *edge);
 void proxy_walk_lent(struct proxy_walk *walk, struct rq *rq, struct task_struct *donor,
 		     struct task_struct *owner);
-bool proxy_walk_cycle(struct task_struct *member);
+bool proxy_walk_cycle(const struct proxy_walk *walk, struct task_struct *member);
 
 #ifdef CONFIG_SCHED_PROXY_FLUSH
 
@@ -190,7 +193,6 @@ struct flush_wait;
 void flush_wait_done(struct flush_wait *wait);
 
 /* What proxy execution (proxy_exec.c) and priority inheritance (flush_pi.c) do each in its way */
-void flush_wait_publish(struct flush_wait *wait, struct task_struct *owner);
 void flush_wait_tell(struct flush_wait *wait);
 void flush_wait_missed(struct task_struct *flusher);
 

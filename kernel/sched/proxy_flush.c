@@ -23,6 +23,7 @@
 
 #include <linux/irq_work.h>
 #include <linux/sched/debug.h>
+#include <linux/sched/isolation.h>
 #include <linux/sched/proxy.h>
 
 #include "sched.h"
@@ -62,6 +63,19 @@ static void flush_wait_find_owners(struct irq_work *work)
 
 static struct irq_work flush_wait_work = IRQ_WORK_INIT_HARD(flush_wait_find_owners);
 
+/* An isolated CPU does not go through the pools of others. */
+static void flush_wait_queue(void)
+{
+	int cpu = smp_processor_id();
+
+	if (!housekeeping_cpu(cpu, HK_TYPE_KERNEL_NOISE))
+		cpu = cpumask_any_and(housekeeping_cpumask(HK_TYPE_KERNEL_NOISE), cpu_online_mask);
+	if (cpu != smp_processor_id() && cpu < nr_cpu_ids)
+		irq_work_queue_on(&flush_wait_work, cpu);
+	else
+		proxy_irq_work_queue(&flush_wait_work);
+}
+
 /**
  * flush_wait_want_owner - have an owner be found for a flush
  * @wait: what a task is blocked on
@@ -73,7 +87,7 @@ void flush_wait_want_owner(struct flush_wait *wait)
 {
 	scoped_guard (raw_spinlock, &flush_request_lock)
 		list_move_tail(&wait->request, &flush_wait_requests);
-	proxy_irq_work_queue(&flush_wait_work);
+	flush_wait_queue();
 }
 
 /**

@@ -417,7 +417,8 @@ static void stall_wait_start(struct rq *rq, struct task_struct *p)
 	u64 waited = stall_waited_elsewhere(p);
 	struct stall_rq *st = &rq->stall;
 
-	st->behind = max(st->behind, min(waited, stall_ns(&stall_params.threshold_us)));
+	if (waited)
+		st->behind = max(st->behind, min(waited, stall_ns(&stall_params.threshold_us)));
 	p->stall_since = st->clock - min(st->clock, waited);
 	if (p->flags & PF_WQ_WORKER)
 		st->ask_ns = 0;

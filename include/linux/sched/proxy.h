@@ -7,6 +7,7 @@
 #include <linux/rtmutex.h>
 
 struct worker_pool;
+struct percpu_rw_semaphore;
 struct rw_semaphore;
 struct workqueue_struct;
 struct work_struct;
@@ -30,9 +31,8 @@ struct work_struct;
  * @kind: BLOCKED_ON_FLUSH, or what else @task waits for that has an owner
  * @lock: PREEMPT_RT: what @task waits for and @owner owns, with a reference
  * @certain: PREEMPT_RT: @assigned, when @owner became the owner of @lock
- * @rewalk: PREEMPT_RT: @owner, or @former, was itself blocked when it got or lost
- *	the priority of @task
- * @former: PREEMPT_RT: a task to walk on from, with a reference, or NULL
+ * @rewalk: PREEMPT_RT: @task has to hand @lock to @owner, or to walk on from it
+ * @next: PREEMPT_RT: @owner, if @lock is to be handed to it, with a reference
  *
  * Lives on the stack of the flusher, and is its ->blocked_on while it sleeps:
  * who holds its ->blocked_lock and finds it there may read all of this. @owner
@@ -61,7 +61,7 @@ struct flush_wait {
 #endif
 #ifdef CONFIG_RT_FLUSH_PI
 	struct rt_mutex_base	lock;
-	struct task_struct	*former;
+	struct task_struct	*next;
 	bool			certain;
 	bool			rewalk;
 #endif
@@ -130,10 +130,16 @@ void flush_wait_set_owner(struct flush_wait *wait, struct task_struct *owner);
 void flush_wait_name_owner(struct flush_wait_ref *ref, struct task_struct *owner,
 			   struct work_struct *work, struct list_head *head, bool many);
 void flush_wait_want_owner(struct flush_wait *wait);
+void flush_wait_publish(struct flush_wait *wait, struct task_struct *owner);
 void flush_wait_count_nobody(void);
+
+void proxy_block_on(void *object, unsigned long kind, u64 *lent);
 
 /* In kernel/locking/rwsem.c */
 struct task_struct *rwsem_writer(struct rw_semaphore *sem, bool *busy);
+
+/* In kernel/locking/percpu-rwsem.c */
+struct task_struct *percpu_rwsem_writer(struct percpu_rw_semaphore *sem);
 
 /* In kernel/workqueue.c */
 void wq_flush_find_owner(struct flush_wait_ref *ref);

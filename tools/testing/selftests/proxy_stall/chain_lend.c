@@ -740,34 +740,83 @@ TEST_F_TIMEOUT(chain, rtnl, PATIENCE)
 
 /* Owners that sleep where no chain can see it */
 
+/* From here on the module has percpu_rw_semaphores. */
+#define PERCPU	32
+
 /*
- * A writer holds an rw_semaphore, and sleeps in a flush. Readers and writers lend
- * to it, and so does who waits for a mutex that one of them holds.
+ * A writer holds a semaphore, and sleeps in a flush. Readers and writers lend to
+ * it, and so does who waits for a mutex that one of them holds.
  */
-TEST_F_TIMEOUT(chain, over_rwsems, PATIENCE)
+static void lend_over_rwsem(struct __test_metadata *_metadata, int cpu, int n)
 {
-	static const char * const waits[] = { "down 1", "downr 1", "lock 1" };
 	struct actor *h, *r, *w;
 	struct hog *hog;
 	int i;
 
-	hog = hog_start(self->cpu);
+	hog = hog_start(cpu);
 	ASSERT_NE(NULL, hog);
 	for (i = 0; i < 3; i++) {
 		ASSERT_EQ(0, chain_work(i, "burn 20"));
-		h = WEAK("down 1; queue %d @ percpu; flush %d", i, i);
+		h = WEAK("down %d; mark %d; queue %d @ percpu; flush %d", n, i, i, i);
 		ASSERT_NE(NULL, h);
+		/* A percpu_rw_semaphore waits for a grace period. */
+		ASSERT_TRUE(wait_until(HOG_MS, chain_mark_ns(i)));
 		ASSERT_TRUE(blocks(h));
-		r = WEAK("lock 1; downr 1; up 1; sleep 10");
+		r = WEAK("lock 1; downr %d; up %d; sleep 10", n, n);
 		ASSERT_NE(NULL, r);
 		ASSERT_TRUE(blocks(r));
-		w = STRONG("%s", waits[i]);
+		w = i == 0 ? STRONG("down %d", n) : i == 1 ? STRONG("downr %d", n) :
+		    STRONG("lock 1");
 		ASSERT_NE(NULL, w);
 		EXPECT_TRUE(rescued(w, hog, AT_ONCE_US));
 		EXPECT_TRUE(ends(h));
 		EXPECT_TRUE(ends(r));
 		EXPECT_TRUE(hog_running(hog));
 	}
+}
+
+TEST_F_TIMEOUT(chain, over_rwsems, PATIENCE)
+{
+	lend_over_rwsem(_metadata, self->cpu, 1);
+}
+
+TEST_F_TIMEOUT(chain, over_percpu_rwsems, PATIENCE)
+{
+	if (lab_rt())
+		SKIP(return, "PREEMPT_RT: they are not followed");
+	lend_over_rwsem(_metadata, self->cpu, PERCPU);
+}
+
+/*
+ * Two writers wait. The first one has the semaphore as soon as it is let go of,
+ * and starves: its CPU is taken. Who waits behind it lends to it then.
+ */
+TEST_F_TIMEOUT(chain, percpu_rwsem_is_passed_on, PATIENCE)
+{
+	struct hog_plan plan = { .cpu = self->cpu - 1, .prio = HOG_PRIO, .ms = HOG_MS };
+	struct actor *first, *next, *w;
+	struct hog *hog;
+
+	if (lab_rt())
+		SKIP(return, "PREEMPT_RT: they are not followed");
+	first = STRONG("down %d; mark 1; wait 2", PERCPU);
+	ASSERT_NE(NULL, first);
+	ASSERT_TRUE(wait_until(1000, chain_mark_ns(1)));
+	next = chain_start(SCHED_OTHER, 0, plan.cpu, "down %d; burn 20", PERCPU);
+	ASSERT_NE(NULL, next);
+	ASSERT_TRUE(blocks(next));
+	hog = hog_start_plan(&plan);
+	ASSERT_NE(NULL, hog);
+	w = STRONG("downr %d", PERCPU);
+	ASSERT_NE(NULL, w);
+	ASSERT_TRUE(blocks(w));
+	ASSERT_EQ(0, chain_run("mark 2"));
+	EXPECT_TRUE(ends(first));
+	EXPECT_TRUE(ends(w));
+	EXPECT_TRUE(in_time(chain_mark_ns(2), w->end_ns, AT_ONCE_US));
+	EXPECT_TRUE(hog_running(hog));
+	hog_stop(hog);
+	EXPECT_TRUE(ends(next));
 }
 
 static int write_number(void *text)

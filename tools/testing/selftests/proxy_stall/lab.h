@@ -33,6 +33,9 @@
 #define HOG_MS		hog_ms()
 #define HOG_PRIO	55
 
+/* So long is waited for what happens at once. */
+#define SOON_MS		(lab_exact_time() ? 1000 : 10000)
+
 /* More CPU time than a kthread gets while the hog lasts */
 #define FOREVER_US	(10 * 1000 * 1000)
 

@@ -23,7 +23,7 @@
 
 #include "fixture.h"
 
-#define MAX_CHILDREN	12
+#define MAX_CHILDREN	4
 #define SAMPLES_HZ	2000
 #define TIMERS		8
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -89,6 +90,23 @@ TEST_F_TIMEOUT(stall, beyond_help, PATIENCE)
 	EXPECT_EQ(0, log_lines("does not sleep", NULL, 0));
 	EXPECT_TRUE(hog_running(hog));
 	hog_stop(hog);
+}
+
+/* Takes the machine down: it has to be asked for. Who runs it looks at the log. */
+TEST_F_TIMEOUT(stall, panics, PATIENCE)
+{
+	struct hog *hog;
+
+	if (!getenv("PROXY_STALL_PANIC"))
+		SKIP(return, "PROXY_STALL_PANIC=1 asks for it");
+	ASSERT_EQ(0, put("/proc/sys/kernel/stall_monitor_panic", "1\n"));
+	hog = long_hog(self->cpu, 40);
+	ASSERT_NE(NULL, hog);
+	ASSERT_LE(0, starve(self->cpu));
+	sleep_us(30000000);
+	EXPECT_TRUE(hog_running(hog));
+	TH_LOG("the machine is still there");
+	EXPECT_TRUE(false);
 }
 
 /* A hog that naps ends each boost early, and helps as little. */

@@ -329,7 +329,10 @@ TEST_F_TIMEOUT(stall, stronger_than_the_hog_on_a_warm_cpu, PATIENCE)
 /* A kthread that is the hog gets its CPU back without a boost, when who had one sleeps. */
 TEST_F_TIMEOUT(stall, hog_is_a_kthread, PATIENCE)
 {
-	struct program naps = { .rounds = 10, .burn_us = 10, .sleep_us = 5000 };
+	/* Where time is slow, a short sleep may be over before it has begun. */
+	struct program naps = {
+		.rounds = 10, .burn_us = 10, .sleep_us = lab_exact_time() ? 5000 : 100000,
+	};
 	static struct event events[MAX_EVENTS];
 	int weak, strong, pids[2], n;
 
@@ -342,13 +345,12 @@ TEST_F_TIMEOUT(stall, hog_is_a_kthread, PATIENCE)
 	pids[0] = kthread_get(weak, "pid");
 	pids[1] = kthread_get(strong, "pid");
 	ASSERT_EQ(0, kthread_burn(strong, HOG_MS * 1000));
-	ASSERT_TRUE(wait_until(1000, kthread_get(strong, "first_ns") > 0));
+	ASSERT_TRUE(wait_until(SOON_MS, kthread_get(strong, "first_ns") > 0));
 	ASSERT_EQ(0, kthread_run(weak, naps));
 	ASSERT_EQ(0, kthread_command(weak, "wait"));
 	EXPECT_EQ(0, kthread_get(strong, "end_ns"));
 	ASSERT_EQ(0, kthread_command(strong, "stop"));
 	n = trace_stop(events, MAX_EVENTS);
-	/* Where time is slow, a sleep may be over before it has begun. */
 	EXPECT_LE(lab_exact_time() ? 10 : 2, boosts_of(events, n, pids[0]));
 	EXPECT_EQ(0, boosts_of(events, n, pids[1]));
 }
@@ -366,7 +368,7 @@ TEST_F_TIMEOUT(stall, stop_while_starving, PATIENCE)
 	ASSERT_EQ(0, kthread_burn(fd, FOREVER_US));
 	ASSERT_EQ(0, kthread_command(fd, "stop"));
 	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(wait_until(1000, stat_of(self->cpu, "waiting") == 0));
+	EXPECT_TRUE(wait_until(SOON_MS, stat_of(self->cpu, "waiting") == 0));
 }
 
 TEST_F_TIMEOUT(stall, stop_while_boosted, PATIENCE)
@@ -384,7 +386,7 @@ TEST_F_TIMEOUT(stall, stop_while_boosted, PATIENCE)
 	ASSERT_TRUE(wait_until(HOG_MS, boosted_pid(self->cpu) == pid));
 	ASSERT_EQ(0, kthread_command(fd, "stop"));
 	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(wait_until(1000, boosted_pid(self->cpu) == -1));
+	EXPECT_TRUE(wait_until(SOON_MS, boosted_pid(self->cpu) == -1));
 }
 
 static int set_policy(pid_t pid, int policy, int prio)
@@ -465,7 +467,7 @@ TEST_F_TIMEOUT(stall, outranks_the_hog_while_boosted, PATIENCE)
 	ASSERT_EQ(0, kthread_burn(fd, FOREVER_US));
 	ASSERT_TRUE(wait_until(HOG_MS, boosted_pid(self->cpu) == pid));
 	ASSERT_EQ(0, set_policy(pid, SCHED_FIFO, HOG_PRIO + 1));
-	EXPECT_TRUE(wait_until(1000, boosted_pid(self->cpu) == -1));
+	EXPECT_TRUE(wait_until(SOON_MS, boosted_pid(self->cpu) == -1));
 	ASSERT_EQ(0, kthread_command(fd, "stop"));
 	EXPECT_TRUE(hog_running(hog));
 }
@@ -519,10 +521,10 @@ TEST_F_TIMEOUT(stall, moved_while_starving, PATIENCE)
 	hog = hog_start(self->cpu);
 	ASSERT_NE(NULL, hog);
 	ASSERT_EQ(0, kthread_burn(fd, FOREVER_US));
-	ASSERT_TRUE(wait_until(1000, stat_of(self->cpu, "waiting") == 1));
+	ASSERT_TRUE(wait_until(SOON_MS, stat_of(self->cpu, "waiting") == 1));
 	ASSERT_EQ(0, move(pid, 0));
-	EXPECT_TRUE(wait_until(1000, stat_of(self->cpu, "waiting") == 0));
-	EXPECT_TRUE(wait_until(1000, kthread_get(fd, "first_ns") > 0));
+	EXPECT_TRUE(wait_until(SOON_MS, stat_of(self->cpu, "waiting") == 0));
+	EXPECT_TRUE(wait_until(SOON_MS, kthread_get(fd, "first_ns") > 0));
 	/* And back, where it starves again. */
 	ASSERT_EQ(0, move(pid, self->cpu));
 	EXPECT_TRUE(wait_until(HOG_MS, boosted_pid(self->cpu) == pid));
@@ -546,7 +548,7 @@ TEST_F_TIMEOUT(stall, moved_while_boosted, PATIENCE)
 	ASSERT_EQ(0, kthread_burn(fd, FOREVER_US));
 	ASSERT_TRUE(wait_until(HOG_MS, boosted_pid(self->cpu) == pid));
 	ASSERT_EQ(0, move(pid, 0));
-	EXPECT_TRUE(wait_until(1000, boosted_pid(self->cpu) == -1));
+	EXPECT_TRUE(wait_until(SOON_MS, boosted_pid(self->cpu) == -1));
 	EXPECT_TRUE(hog_running(hog));
 	n = trace_stop(events, MAX_EVENTS);
 	for (i = 0; i < n; i++)
@@ -576,7 +578,7 @@ TEST_F_TIMEOUT(stall, blocks_on_a_mutex, PATIENCE)
 	hog = hog_start(self->cpu);
 	ASSERT_NE(NULL, hog);
 	ASSERT_EQ(0, kthread_run(owner, hold));
-	ASSERT_TRUE(wait_until(1000, kthread_get(owner, "first_ns") > 0));
+	ASSERT_TRUE(wait_until(SOON_MS, kthread_get(owner, "first_ns") > 0));
 	ASSERT_EQ(0, kthread_run(waiter, take));
 
 	ASSERT_TRUE(wait_until(HOG_MS, kthread_get(waiter, "first_ns") > 0));
@@ -587,10 +589,24 @@ TEST_F_TIMEOUT(stall, blocks_on_a_mutex, PATIENCE)
 	EXPECT_TRUE(hog_running(hog));
 }
 
+/* The hog comes to @cpu when @owner has the lock, which it keeps. */
+static struct hog *hog_an_owner(int owner, struct program own, int cpu)
+{
+	struct hog *hog;
+
+	if (kthread_run(owner, own) || !wait_until(SOON_MS, kthread_get(owner, "first_ns") > 0))
+		return NULL;
+	hog = hog_start(cpu);
+	return kthread_get(owner, "end_ns") ? NULL : hog;
+}
+
+/* So long a thread has it: for longer than a hog takes to come */
+#define SECTION_US	(lab_exact_time() ? 2000 : 60000)
+
 /* The owner starves on the same CPU, with the mutex. */
 TEST_F_TIMEOUT(stall, blocks_on_a_starving_owner, PATIENCE)
 {
-	struct program own = { .rounds = 1, .lock = 1, .burn_us = 60000 };
+	struct program own = { .rounds = 1, .lock = 1, .burn_us = SECTION_US };
 	struct program take = { .rounds = 1, .lock = 1, .burn_us = 20 };
 	struct hog *hog;
 	int owner, waiter;
@@ -600,9 +616,7 @@ TEST_F_TIMEOUT(stall, blocks_on_a_starving_owner, PATIENCE)
 	waiter = kthread_start(self->cpu, "fifo", 1, "bound");
 	ASSERT_LE(0, owner);
 	ASSERT_LE(0, waiter);
-	ASSERT_EQ(0, kthread_run(owner, own));
-	ASSERT_TRUE(wait_until(1000, kthread_get(owner, "first_ns") > 0));
-	hog = hog_start(self->cpu);
+	hog = hog_an_owner(owner, own, self->cpu);
 	ASSERT_NE(NULL, hog);
 	ASSERT_EQ(0, kthread_run(waiter, take));
 	EXPECT_EQ(0, kthread_command(waiter, "wait"));
@@ -616,8 +630,6 @@ TEST_F_TIMEOUT(stall, blocks_on_a_starving_owner, PATIENCE)
  * section, and needs its share for the rest of that; who wants the spinlock has
  * its boost afterwards.
  */
-#define SECTION_US	2000
-
 TEST_F_TIMEOUT(stall, blocks_on_a_spinlock, PATIENCE)
 {
 	struct program own = { .rounds = 1, .lock = 2, .burn_us = SECTION_US };
@@ -632,11 +644,8 @@ TEST_F_TIMEOUT(stall, blocks_on_a_spinlock, PATIENCE)
 	waiter = kthread_start(self->cpu, "fifo", 1, "bound");
 	ASSERT_LE(0, owner);
 	ASSERT_LE(0, waiter);
-	ASSERT_EQ(0, kthread_run(owner, own));
-	ASSERT_TRUE(wait_until(1000, kthread_get(owner, "first_ns") > 0));
-	hog = hog_start(self->cpu);
+	hog = hog_an_owner(owner, own, self->cpu);
 	ASSERT_NE(NULL, hog);
-	EXPECT_EQ(0, kthread_get(owner, "end_ns"));
 	ASSERT_EQ(0, kthread_run(waiter, take));
 	EXPECT_EQ(0, kthread_command(waiter, "wait"));
 	EXPECT_EQ(0, kthread_command(owner, "wait"));
@@ -666,9 +675,7 @@ TEST_F_TIMEOUT(stall, holds_a_spinlock, PATIENCE)
 	ASSERT_LE(0, strong);
 	pid = kthread_get(owner, "pid");
 	before = identity_of(pid);
-	ASSERT_EQ(0, kthread_run(owner, own));
-	ASSERT_TRUE(wait_until(1000, kthread_get(owner, "first_ns") > 0));
-	hog = hog_start(self->cpu);
+	hog = hog_an_owner(owner, own, self->cpu);
 	ASSERT_NE(NULL, hog);
 	ASSERT_TRUE(wait_until(HOG_MS, boosted_pid(self->cpu) == pid));
 	EXPECT_EQ(0, kthread_get(owner, "end_ns"));
@@ -705,7 +712,7 @@ TEST_F_TIMEOUT(stall, unload_while_starving, PATIENCE)
 	if (module_unload())
 		SKIP(return, "the test module cannot be unloaded");
 	EXPECT_TRUE(hog_running(hog));
-	EXPECT_TRUE(wait_until(1000, stat_of(self->cpu, "waiting") == 0));
+	EXPECT_TRUE(wait_until(SOON_MS, stat_of(self->cpu, "waiting") == 0));
 }
 
 /* The base's own remedy at the same time, at its defaults */
