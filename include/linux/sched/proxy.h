@@ -12,6 +12,8 @@ struct rw_semaphore;
 struct workqueue_struct;
 struct work_struct;
 
+void proxy_block_on(void *object, unsigned long kind, u64 *lent);
+
 /**
  * struct flush_wait - what a task that flushes work is blocked on
  * @owner: the task that has to run for the flush to end, or NULL
@@ -132,8 +134,6 @@ void flush_wait_name_owner(struct flush_wait_ref *ref, struct task_struct *owner
 void flush_wait_want_owner(struct flush_wait *wait);
 void flush_wait_publish(struct flush_wait *wait, struct task_struct *owner);
 void flush_wait_count_nobody(void);
-
-void proxy_block_on(void *object, unsigned long kind, u64 *lent);
 
 /* In kernel/locking/rwsem.c */
 struct task_struct *rwsem_writer(struct rw_semaphore *sem, bool *busy);
