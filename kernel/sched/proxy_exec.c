@@ -989,12 +989,11 @@ static bool see_cycle(struct proxy_cycle_report *r, const struct proxy_walk *wal
 
 	do {
 		CLASS(blocked_edge, edge)(p, false, false);
+		bool awake = edge.state == EDGE_OWNED && is_awake(p);
 
-		*busy = edge.state == EDGE_BUSY;
 		/* Who is awake is in no cycle: a walk that was not too long will see that. */
-		if (edge.state == EDGE_OWNED && is_awake(p))
-			*busy = walk->depth <= PROXY_MAX_DEPTH;
-		if (*busy || edge.state != EDGE_OWNED || edge.tentative || is_awake(p) ||
+		*busy = edge.state == EDGE_BUSY || (awake && walk->depth <= PROXY_MAX_DEPTH);
+		if (*busy || awake || edge.state != EDGE_OWNED || edge.tentative ||
 		    n == PROXY_MAX_DEPTH)
 			return false;
 		r->seen[n].task = p;
