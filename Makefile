@@ -30,8 +30,8 @@ help:
 	@echo "make clean           remove what was built, keep the kernel tree"
 	@echo "make distclean       remove the kernel tree and the download, too"
 	@echo
-	@echo "FLAVOUR=default|debug|rt|rt-debug|kasan|distro, see configs/: for kernel, vm and demo (default:"
-	@echo "                     default), and test (also a list; default: default,debug); no other takes it"
+	@echo "FLAVOUR=default|debug|rt|rt-debug|kasan|kcsan|distro, see configs/: for kernel, vm and demo (default:"
+	@echo "                     default), and test (also a list; default: default,debug,rt); no other takes it"
 	@echo "LINUX=/path          a git tree or tarball of Linux 7.3.y instead of Debian's"
 	@echo "JOBS=N               parallel jobs (default: one a CPU)"
 

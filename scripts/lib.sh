@@ -94,8 +94,8 @@ need_space() {
 # check_flavour NAME
 check_flavour() {
 	case $1 in
-	default|debug|rt|rt-debug|kasan|distro) ;;
-	*) die "unknown flavour '$1': use FLAVOUR=default, debug, rt, rt-debug, kasan or distro" ;;
+	default|debug|rt|rt-debug|kasan|kcsan|distro) ;;
+	*) die "unknown flavour '$1': use FLAVOUR=default, debug, rt, rt-debug, kasan, kcsan or distro" ;;
 	esac
 }
 

@@ -225,7 +225,19 @@ void __sched wait_for_completion_owned(struct completion *x, struct task_struct 
 		wait_for_completion(x);
 		return;
 	}
-	flush_wait_init(&wait, NULL, owner, NULL);
-	wait.kind = BLOCKED_ON_COMPLETION;
+	flush_wait_init_owned(&wait, owner);
 	wait_for_completion_flush(x, &wait);
+}
+
+/**
+ * flush_wait_owned_by - another task has to run for a completion
+ * @wait: who waits; the caller sees to it that the wait does not end meanwhile
+ * @owner: the task
+ *
+ * Context: any but NMI; no scheduler lock held.
+ */
+void flush_wait_owned_by(struct flush_wait *wait, struct task_struct *owner)
+{
+	guard(raw_spinlock_irqsave)(&flush_wait_lock);
+	flush_wait_set_owner(wait, owner);
 }

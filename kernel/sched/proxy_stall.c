@@ -317,8 +317,14 @@ static inline bool stall_waiting(struct task_struct *p)
 /* In ->stall_since: it has been told of, and was not helped. */
 #define STALL_TOLD		BIT_ULL(63)
 
-/* It is being moved to another CPU, and this is not since when, but for how long. */
+/*
+ * It is being moved to another CPU, and this is not since when, but for how many
+ * us, and at which of the jiffies it left: it may come here from a CPU that is not
+ * watched, much later.
+ */
 #define STALL_MOVED		BIT_ULL(62)
+#define STALL_MOVED_SHIFT	32
+#define STALL_MOVED_MAX_US	(BIT_ULL(30) - 1)
 
 static inline u64 stall_since(struct task_struct *p)
 {
@@ -407,9 +413,10 @@ static void stall_list_add(struct rq *rq, struct task_struct *p)
 /* How long @p, which is on its way here from another CPU, has waited there. */
 static u64 stall_waited_elsewhere(struct task_struct *p)
 {
-	if (!task_on_rq_migrating(p) || !(p->stall_since & STALL_MOVED))
+	if (!task_on_rq_migrating(p) || !(p->stall_since & STALL_MOVED) ||
+	    (u32)jiffies - (u32)p->stall_since > 1)
 		return 0;
-	return p->stall_since & ~STALL_MOVED;
+	return ((p->stall_since & ~STALL_MOVED) >> STALL_MOVED_SHIFT) * NSEC_PER_USEC;
 }
 
 static void stall_wait_start(struct rq *rq, struct task_struct *p)
@@ -419,7 +426,7 @@ static void stall_wait_start(struct rq *rq, struct task_struct *p)
 
 	if (waited)
 		st->behind = max(st->behind, min(waited, stall_ns(&stall_params.threshold_us)));
-	p->stall_since = st->clock - min(st->clock, waited);
+	p->stall_since = st->clock - waited;
 	if (p->flags & PF_WQ_WORKER)
 		st->ask_ns = 0;
 	stall_list_add(rq, p);
@@ -521,6 +528,16 @@ static s64 stall_say_time(struct rq *rq)
 static u64 stall_waited(struct rq *rq, struct task_struct *p)
 {
 	return min(rq->stall.clock - stall_since(p), rq->stall.behind);
+}
+
+/* @p leaves, perhaps to another CPU where it starves as well. */
+static void stall_wait_take_along(struct rq *rq, struct task_struct *p)
+{
+	u64 us = div_u64(stall_waited(rq, p), NSEC_PER_USEC);
+
+	if (task_on_rq_migrating(p))
+		p->stall_since = STALL_MOVED | (u32)jiffies |
+				 min(us, STALL_MOVED_MAX_US) << STALL_MOVED_SHIFT;
 }
 
 /* Would somebody who has waited all the while be helped? */
@@ -658,6 +675,18 @@ static bool stall_housekeeping(int cpu)
 	       housekeeping_cpu(cpu, HK_TYPE_DOMAIN);
 }
 
+/* Any of those, but for one; or -1 */
+static int stall_housekeeping_but(int but)
+{
+	int cpu;
+
+	for_each_cpu(cpu, housekeeping_cpumask(HK_TYPE_KERNEL_NOISE)) {
+		if (cpu != but && stall_housekeeping(cpu))
+			return cpu;
+	}
+	return -1;
+}
+
 /*
  * A CPU that looks after @rq: a housekeeping CPU, or -1. Not always the same one
  * for all CPUs, and not one that is taken itself.
@@ -691,14 +720,10 @@ static int stall_timer_cpu(struct rq *rq)
 	if (stall_housekeeping(this))
 		return this;
 	cpu = stall_keeper(rq);
-	if (cpu >= 0)
-		return cpu;
 	/* All of those are taken: at least it is none that is isolated. */
-	for_each_cpu(cpu, housekeeping_cpumask(HK_TYPE_KERNEL_NOISE)) {
-		if (stall_housekeeping(cpu))
-			return cpu;
-	}
-	return this;
+	if (cpu < 0)
+		cpu = stall_housekeeping_but(-1);
+	return cpu >= 0 ? cpu : this;
 }
 
 /* Have stall_update() called after @ns, or before. */
@@ -739,6 +764,8 @@ static void stall_slice_ready(struct rq *rq)
 	st->ready_tries = 0;
 	stall_set_state(rq, STALL_READY);
 	dl_server_start_slice(&st->server, st->slice_ns);
+	/* From here on, see stall_charges(). */
+	rq_clock_cancel_skipupdate(rq);
 	/* When this slice, if it is used up, will have been refilled. */
 	stall_timer_start(rq, st->slice_ns +
 			  stall_time_to_refill(rq, st->slice_ns + STALL_SWITCH_NS));
@@ -851,14 +878,21 @@ static void stall_wait_again(struct rq *rq, struct task_struct *p)
 		stall_list_add(rq, p);
 }
 
+/* @p, boosted until now, is younger by what it was given. */
+static void stall_wait_shorten(struct rq *rq, struct task_struct *p)
+{
+	struct stall_rq *st = &rq->stall;
+
+	p->stall_since = min(st->clock, p->stall_since + stall_served_in(st->boost_ran));
+}
+
 /* Nothing starves the boosted thread: it runs, or will when its turn comes. */
 static void stall_boost_needless(struct rq *rq)
 {
 	struct task_struct *p = stall_boost_end(rq, STALL_END_RUNNING);
-	struct stall_rq *st = &rq->stall;
 
-	/* It is younger by what it was given: behind a hog that naps others are older. */
-	p->stall_since = min(st->clock, p->stall_since + stall_served_in(st->boost_ran));
+	/* Behind a hog that naps others are older. */
+	stall_wait_shorten(rq, p);
 	stall_wait_again(rq, p);
 }
 
@@ -1288,13 +1322,9 @@ static void stall_report_send(struct rq *rq)
 		return;
 
 	wq_worker_wait(r->task, &r->wait);
-	if (cpu == cpu_of(rq)) {
-		cpu = cpumask_any_and_but(housekeeping_cpumask(HK_TYPE_KERNEL_NOISE),
-					  cpu_online_mask, cpu);
-		if (cpu >= nr_cpu_ids)
-			cpu = cpu_of(rq);
-	}
-	irq_work_queue_on(&r->work, cpu);
+	if (cpu == cpu_of(rq) || !stall_housekeeping(cpu))
+		cpu = stall_housekeeping_but(cpu_of(rq));
+	irq_work_queue_on(&r->work, cpu >= 0 ? cpu : smp_processor_id());
 }
 
 /* --- The timer's callback, on a housekeeping CPU --- */
@@ -1448,8 +1478,11 @@ static enum hrtimer_restart stall_timer(struct hrtimer *timer)
 
 	scoped_guard (rq_lock, rq) {
 		rq->stall.timer_fired++;
-		/* Of no isolated CPU: but a hog is a hog. */
-		if (cpu_of(rq) == smp_processor_id())
+		/*
+		 * Of no isolated CPU, unless the one where it was has gone offline;
+		 * but a hog is a hog.
+		 */
+		if (cpu_of(rq) == smp_processor_id() || !stall_housekeeping(smp_processor_id()))
 			cpu = stall_keeper(rq);
 	}
 	if (cpu >= 0)
@@ -1559,12 +1592,11 @@ void __stall_dequeue(struct rq *rq, struct task_struct *p, int flags)
 			st->rescued++;
 		stall_boost_end(rq, flags & DEQUEUE_SLEEP ? STALL_END_BLOCKED :
 							    STALL_END_MOVED);
+		stall_wait_shorten(rq, p);
 	} else {
-		u64 wait_ns = stall_wait_end(rq, p);
-
-		if (task_on_rq_migrating(p))
-			p->stall_since = min(wait_ns, STALL_MAX_WAIT_NS) | STALL_MOVED;
+		stall_wait_end(rq, p);
 	}
+	stall_wait_take_along(rq, p);
 	stall_update(rq);
 }
 
@@ -1673,15 +1705,14 @@ static void stall_rq_unwatch(struct rq *rq, enum stall_end reason)
 static bool stall_fair_server_off __ro_after_init;
 
 /*
- * Take the fair server's runtime on a CPU that is watched, give it back on one
- * that is not. What somebody set meanwhile stays. On its way up or down: as with
- * stall_server_attach(). False if deadline tasks have taken the bandwidth.
+ * Take the fair server's runtime, or give it back. What somebody set meanwhile
+ * stays. On its way up or down: as with stall_server_attach(). False if deadline
+ * tasks have taken the bandwidth.
  */
-static bool stall_fair_server(struct rq *rq)
+static bool stall_fair_server(struct rq *rq, bool off)
 {
 	struct sched_dl_entity *dl_se = &rq->fair_server;
 	struct stall_rq *st = &rq->stall;
-	bool off = stall_fair_server_off && stall_watched(rq);
 	u64 runtime = off ? 0 : st->fair_runtime;
 	int ret;
 
@@ -1709,6 +1740,21 @@ static void stall_fair_server_lost(const struct cpumask *cpus)
 	if (!cpumask_empty(cpus))
 		pr_warn("CPUs %*pbl: no deadline bandwidth left for the fair server, which stays off\n",
 			cpumask_pr_args(cpus));
+}
+
+/*
+ * The stall server takes the place of the fair server, whose bandwidth may be what
+ * it needs. Where it is refused that one stays. Returns an error then.
+ */
+static int stall_server_lend(struct rq *rq, const struct stall_params *params)
+{
+	int ret;
+
+	stall_fair_server(rq, stall_fair_server_off);
+	ret = stall_server_attach(rq, params);
+	if (ret && !rq->stall.server.dl_bw_attached)
+		stall_fair_server(rq, false);
+	return ret;
 }
 
 /* A bandwidth that is only to be given back: whoever was boosted waits again. */
@@ -1774,10 +1820,9 @@ static void stall_start(enum stall_mode mode, const struct cpumask *cpus)
 
 		guard(rq_lock_irqsave)(rq);
 		update_rq_clock(rq);
-		if (mode == STALL_MODE_ON && stall_server_attach(rq, &stall_params))
-			cpumask_set_cpu(cpu, &refused);
 		stall_rq_watch(rq);
-		stall_fair_server(rq);
+		if (mode == STALL_MODE_ON && stall_server_lend(rq, &stall_params))
+			cpumask_set_cpu(cpu, &refused);
 	}
 
 	stall_adopt_all();
@@ -1802,7 +1847,7 @@ static void stall_stop(const struct cpumask *cpus)
 		update_rq_clock(rq);
 		stall_rq_unwatch(rq, STALL_END_PAUSED);
 		dl_server_detach_bw(&rq->stall.server);
-		if (!stall_fair_server(rq))
+		if (!stall_fair_server(rq, false))
 			cpumask_set_cpu(cpu, &lost);
 	}
 	stall_fair_server_lost(&lost);
@@ -1891,17 +1936,18 @@ void stall_cpu_active(unsigned int cpu)
 {
 	bool lend = stall_params.on == STALL_MODE_ON && cpumask_test_cpu(cpu, &stall_cpus);
 	struct rq *rq = cpu_rq(cpu);
-	bool lost;
+	bool lost = false;
 	int ret = 0;
 
 	scoped_guard (rq_lock_irqsave, rq) {
 		update_rq_clock(rq);
-		lost = !stall_fair_server(rq);
 		if (lend)
-			ret = stall_server_attach(rq, &stall_params);
+			ret = stall_server_lend(rq, &stall_params);
 		/* With the slices of before it went offline, perhaps. */
 		if (ret)
 			stall_server_detach(rq);
+		if (!lend || ret)
+			lost = !stall_fair_server(rq, false);
 	}
 	if (lost)
 		stall_fair_server_lost(cpumask_of(cpu));
@@ -1922,6 +1968,8 @@ void __init stall_rq_init(struct rq *rq)
 
 	INIT_LIST_HEAD(&st->waiting);
 	INIT_LIST_HEAD(&st->told);
+	/* A wait that is taken along begins before it. */
+	st->clock = STALL_MOVED_MAX_US * NSEC_PER_USEC;
 	st->keeper = -1;
 	hrtimer_setup(&st->timer, stall_timer, CLOCK_MONOTONIC,
 		      HRTIMER_MODE_REL_PINNED_HARD);
@@ -2088,7 +2136,7 @@ static int stall_resize(const struct stall_params *new)
 		guard(rq_lock_irqsave)(rq);
 		update_rq_clock(rq);
 		had = rq->stall.server.dl_bw_attached;
-		ret = stall_server_attach(rq, new);
+		ret = stall_server_lend(rq, new);
 		if (ret && had)
 			break;
 		if (ret)
@@ -2107,6 +2155,7 @@ static int stall_resize(const struct stall_params *new)
 		guard(rq_lock_irqsave)(cpu_rq(cpu));
 		update_rq_clock(cpu_rq(cpu));
 		stall_server_detach(cpu_rq(cpu));
+		stall_fair_server(cpu_rq(cpu), false);
 	}
 	for_each_cpu(cpu, &resized) {
 		guard(rq_lock_irqsave)(cpu_rq(cpu));
@@ -2258,6 +2307,9 @@ static int stall_string_sysctl(const struct ctl_table *table, int write,
 	struct ctl_table tmp = *table;
 	int ret;
 
+	/* A second part would be taken for all of it. */
+	if (write && *ppos)
+		return -EINVAL;
 	/* No lock for readers here, either. */
 	char *str __free(kvfree) = write ? kvzalloc(*lenp + 1, GFP_KERNEL) :
 					   string->read();
@@ -2384,6 +2436,18 @@ static struct stall_stat stall_stats[] = {
 
 #define STALL_STAT_LEN	24
 
+/* A CPU of 32 bits reads it in two halves. */
+static u64 stall_read_u64(const volatile u64 *field)
+{
+	u64 value, again = *field;
+
+	do {
+		value = again;
+		again = *field;
+	} while (!IS_ENABLED(CONFIG_64BIT) && value != again);
+	return value;
+}
+
 /* Without rq->lock the value may be as of the last time that something happened. */
 static void stall_stat_print(struct rq *rq, const struct stall_stat *stat, char *buf)
 {
@@ -2393,7 +2457,7 @@ static void stall_stat_print(struct rq *rq, const struct stall_stat *stat, char 
 	if (field == &st->state)
 		snprintf(buf, STALL_STAT_LEN, "%s", stall_states[READ_ONCE(st->state)].name);
 	else if (stat->size == sizeof(u64))
-		snprintf(buf, STALL_STAT_LEN, "%llu", READ_ONCE(*(u64 *)field));
+		snprintf(buf, STALL_STAT_LEN, "%llu", stall_read_u64(field));
 	else
 		snprintf(buf, STALL_STAT_LEN, "%u", READ_ONCE(*(unsigned int *)field));
 }

@@ -30,6 +30,16 @@ static inline bool stall_watched(struct rq *rq)
 	return rq->stall.state != STALL_OFF;
 }
 
+/*
+ * Is what runs on @rq charged until it is switched out? It may be long before
+ * __schedule() gets its turn: the clock has to be of then.
+ */
+static inline bool stall_charges(struct rq *rq)
+{
+	return static_branch_unlikely(&stall_monitor_enabled) &&
+	       rq->stall.state >= STALL_READY;
+}
+
 /* @rq has a kthread that waits or is boosted. */
 static inline bool stall_busy(struct rq *rq)
 {
@@ -109,6 +119,7 @@ stall_task_server(const struct task_struct *p)
 
 #else /* !CONFIG_SCHED_STALL_MONITOR: */
 
+static inline bool stall_charges(struct rq *rq) { return false; }
 static inline void stall_enqueue(struct rq *rq, struct task_struct *p) { }
 static inline void stall_dequeue(struct rq *rq, struct task_struct *p, int flags) { }
 static inline void stall_switch(struct rq *rq, struct task_struct *prev,

@@ -126,6 +126,7 @@ static inline struct flush_wait_ref flush_wait_ref(struct flush_wait *wait)
 
 void wait_for_completion_flush(struct completion *x, struct flush_wait *wait);
 void wait_for_completion_owned(struct completion *x, struct task_struct *owner);
+void flush_wait_owned_by(struct flush_wait *wait, struct task_struct *owner);
 bool flush_wait_is(struct flush_wait_ref *ref);
 void flush_wait_assign(struct flush_wait *wait, struct task_struct *owner);
 void flush_wait_set_owner(struct flush_wait *wait, struct task_struct *owner);
@@ -157,6 +158,13 @@ static inline void flush_wait_init(struct flush_wait *wait, struct workqueue_str
 	flush_wait_init_lock(wait);
 }
 
+/* No flush, but a completion that @owner has to run for */
+static inline void flush_wait_init_owned(struct flush_wait *wait, struct task_struct *owner)
+{
+	flush_wait_init(wait, NULL, owner, NULL);
+	wait->kind = BLOCKED_ON_COMPLETION;
+}
+
 #else /* !CONFIG_FLUSH_OWNERS */
 
 static inline bool flush_lends(void)
@@ -176,6 +184,10 @@ static inline void wait_for_completion_owned(struct completion *x, struct task_s
 
 static inline void flush_wait_init(struct flush_wait *wait, struct workqueue_struct *wq,
 				   struct task_struct *owner, void *func) { }
+
+static inline void flush_wait_init_owned(struct flush_wait *wait, struct task_struct *owner) { }
+
+static inline void flush_wait_owned_by(struct flush_wait *wait, struct task_struct *owner) { }
 
 #endif /* CONFIG_FLUSH_OWNERS */
 

@@ -125,8 +125,8 @@ TEST_F_TIMEOUT(fallback, worker_that_cannot_be_created, PATIENCE)
 	ASSERT_LT(0, occupy_workers(self->cpu, 300000));
 	hog = hog_start(self->cpu);
 	ASSERT_NE(NULL, hog);
-	ASSERT_EQ(0, bind_kthreadd(self->cpu));
-	w = STRONG("queue 0 @ percpu; flush 0");
+	ASSERT_EQ(0, move(KTHREADD, self->cpu));
+	w = WEAK("queue 0 @ percpu; flush 0");
 	ASSERT_NE(NULL, w);
 	EXPECT_TRUE(rescued(w, hog, 3 * (self->threshold_us + 1000)));
 }

@@ -20,15 +20,6 @@
 
 #define KTHREADD	2
 
-static inline int bind_kthreadd(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return sched_setaffinity(KTHREADD, sizeof(set), &set);
-}
-
 /* Have the workqueue sysfs1 use a pool for each CPU. */
 static inline int pools_per_cpu(void)
 {

@@ -60,7 +60,8 @@ FIXTURE_VARIANT(flush) {
 	unsigned int work_us;	/* what the works need of themselves */
 	bool unbound;		/* have the unbound workers on the hog's CPU */
 	bool busy;		/* all workers but one sleep for 100 ms */
-	bool no_kthreadd;	/* no kthread can be created */
+	bool no_kthreadd;	/* no kthread can be created: kthreadd starves, */
+	int kthreadd_hog;	/* behind a hog of this priority, or the same one */
 	bool two_hogs;
 	bool not_rt;		/* not with PREEMPT_RT */
 };
@@ -161,7 +162,13 @@ FIXTURE_VARIANT_ADD(flush, mem_reclaim) {
 FIXTURE_VARIANT_ADD(flush, rescuer) {
 	.work = { "burn 20" }, .work_us = 20000, .busy = true,
 	.script = "queue 0 @ reclaim; flush 0",
-	.no_kthreadd = true,
+	.no_kthreadd = true, .kthreadd_hog = W_PRIO + 10,
+};
+
+/* The manager of the pool waits for kthreadd, then for the thread that it creates. */
+FIXTURE_VARIANT_ADD(flush, creates_a_worker) {
+	.work = { "burn 20" }, .busy = true, .no_kthreadd = true,
+	.script = "queue 0 @ percpu; flush 0",
 };
 
 FIXTURE_VARIANT_ADD(flush, cancel_work_sync) {
@@ -275,6 +282,15 @@ FIXTURE_TEARDOWN(flush)
 	lab_leave();
 }
 
+static bool starve_kthreadd(int cpu, int prio)
+{
+	struct hog_plan plan = { .cpu = cpu - 1, .prio = prio, .ms = HOG_MS };
+
+	if (!prio)
+		return !move(KTHREADD, cpu);
+	return hog_start_plan(&plan) && !move(KTHREADD, plan.cpu);
+}
+
 static struct hog *set_up(struct _test_data_flush *self,
 			  const struct _fixture_variant_flush *variant)
 {
@@ -296,7 +312,7 @@ static struct hog *set_up(struct _test_data_flush *self,
 	if (variant->two_hogs && !hog_start(self->cpu - 1))
 		return NULL;
 	hog = hog_start(self->cpu);
-	if (variant->no_kthreadd && bind_kthreadd(self->cpu))
+	if (variant->no_kthreadd && !starve_kthreadd(self->cpu, variant->kthreadd_hog))
 		return NULL;
 	return hog;
 }
@@ -1664,15 +1680,6 @@ static int set_policy(pid_t pid, int policy, int prio)
 	struct sched_param param = { .sched_priority = prio };
 
 	return sched_setscheduler(pid, policy, &param);
-}
-
-static int move(pid_t pid, int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return sched_setaffinity(pid, sizeof(set), &set);
 }
 
 TEST_F_TIMEOUT(lending, ends_when_w_is_killed, PATIENCE)

@@ -176,13 +176,24 @@ int set_deadline(pid_t pid, struct deadline deadline)
 	return syscall(SYS_sched_setattr, pid, &attr, 0);
 }
 
-void pin(int cpu)
+int allow(pid_t pid, int cpu, int other)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
+	CPU_SET(other, &set);
+	return sched_setaffinity(pid, sizeof(set), &set);
+}
+
+int move(pid_t pid, int cpu)
+{
+	return allow(pid, cpu, cpu);
+}
+
+void pin(int cpu)
+{
+	move(0, cpu);
 }
 
 bool cpu_in_list(int cpu, const char *list)

@@ -82,6 +82,9 @@ __u64 now_ns(void);
 /* For loops that wait: lets an emulator with one thread run another CPU */
 void relax(void);
 void sleep_us(__u64 us);
+int move(pid_t pid, int cpu);
+/* It may run on both. */
+int allow(pid_t pid, int cpu, int other);
 void pin(int cpu);
 
 /* What sched_setattr() makes a SCHED_DEADLINE task of, in ns; as that, it returns -1. */

@@ -13,16 +13,6 @@
 
 #include "chain_fixture.h"
 
-static int allow(const struct actor *actor, int cpu, int other)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	CPU_SET(other, &set);
-	return sched_setaffinity(actor->pid, sizeof(set), &set);
-}
-
 FIXTURE(walk) {
 	int cpu;
 };
@@ -91,7 +81,6 @@ TEST_F_TIMEOUT(walk, middle_is_woken_in_place, PATIENCE)
 TEST_F_TIMEOUT(walk, donor_is_moved_while_it_donates, PATIENCE)
 {
 	struct actor *owner, *donor;
-	cpu_set_t set;
 
 	owner = chain_start(SCHED_OTHER, 0, W_CPU, "lock 0; mark 1; burn 50000; unlock 0");
 	ASSERT_NE(NULL, owner);
@@ -99,10 +88,8 @@ TEST_F_TIMEOUT(walk, donor_is_moved_while_it_donates, PATIENCE)
 	donor = chain_start(SCHED_FIFO, W_PRIO, W_CPU, "lock 0; mark 2; unlock 0");
 	ASSERT_NE(NULL, donor);
 	ASSERT_TRUE(blocks(donor));
-	CPU_ZERO(&set);
-	CPU_SET(self->cpu - 1, &set);
 	ASSERT_NE(self->cpu - 1, W_CPU);
-	ASSERT_EQ(0, sched_setaffinity(donor->pid, sizeof(set), &set));
+	ASSERT_EQ(0, move(donor->pid, self->cpu - 1));
 	ASSERT_FALSE(peek(owner->done));
 	EXPECT_TRUE(ends(donor));
 	EXPECT_EQ(self->cpu - 1, chain_mark_cpu(2));
@@ -128,7 +115,6 @@ static int last_cpu(pid_t pid)
 TEST_F_TIMEOUT(walk, donor_is_moved_when_it_was_woken, PATIENCE)
 {
 	struct actor *owner, *donor;
-	cpu_set_t set;
 
 	owner = chain_start(SCHED_OTHER, 0, W_CPU,
 			    "lock 0; mark 1; burn 20000; mark 2; burnoff 30000; mark 3; unlock 0");
@@ -140,10 +126,8 @@ TEST_F_TIMEOUT(walk, donor_is_moved_when_it_was_woken, PATIENCE)
 	ASSERT_TRUE(wait_until(1000, chain_mark_ns(2)));
 	ASSERT_EQ(0, kill(donor->pid, SIGKILL));
 	ASSERT_FALSE(chain_mark_ns(3));
-	CPU_ZERO(&set);
-	CPU_SET(self->cpu - 1, &set);
 	ASSERT_NE(self->cpu - 1, W_CPU);
-	ASSERT_EQ(0, sched_setaffinity(donor->pid, sizeof(set), &set));
+	ASSERT_EQ(0, move(donor->pid, self->cpu - 1));
 	EXPECT_TRUE(wait_until(400, task_state(donor->pid) == 'Z'));
 	EXPECT_EQ(self->cpu - 1, last_cpu(donor->pid));
 }
@@ -163,7 +147,7 @@ TEST_F_TIMEOUT(walk, donor_is_woken_behind_a_stronger_one, PATIENCE)
 	donor = chain_start(SCHED_FIFO, W_PRIO, W_CPU, "lockk 0");
 	ASSERT_NE(NULL, donor);
 	ASSERT_TRUE(blocks(donor));
-	ASSERT_EQ(0, allow(donor, W_CPU, self->cpu - 1));
+	ASSERT_EQ(0, allow(donor->pid, W_CPU, self->cpu - 1));
 	ASSERT_EQ(0, chain_run("mark 2"));
 	ASSERT_TRUE(wait_until(1000, chain_mark_ns(3)));
 	ASSERT_TRUE(actor_blocked(donor));
@@ -189,7 +173,7 @@ TEST_F_TIMEOUT(walk, owner_is_moved_while_it_is_lent_to, PATIENCE)
 	ASSERT_TRUE(blocks(donor));
 	/* The owner runs again. */
 	sleep_us(2000);
-	ASSERT_EQ(0, allow(owner, W_CPU, self->cpu - 1));
+	ASSERT_EQ(0, allow(owner->pid, W_CPU, self->cpu - 1));
 	ASSERT_FALSE(chain_mark_ns(2));
 	EXPECT_TRUE(ends(owner));
 	EXPECT_FALSE(peek(donor->done));
@@ -256,7 +240,7 @@ TEST_F_TIMEOUT(walk, donor_may_not_migrate, PATIENCE)
 	donor = chain_start(SCHED_FIFO, W_PRIO, W_CPU, "nomig; lock 0; unlock 0; mig; mark 2");
 	ASSERT_NE(NULL, donor);
 	ASSERT_TRUE(blocks(donor));
-	ASSERT_EQ(0, allow(donor, self->cpu - 1, self->cpu - 1));
+	ASSERT_EQ(0, move(donor->pid, self->cpu - 1));
 	EXPECT_TRUE(ends(donor));
 	EXPECT_EQ(self->cpu - 1, chain_mark_cpu(2));
 	EXPECT_EQ(0, log_lines("WARNING:", NULL, 0));
@@ -310,7 +294,7 @@ TEST_F_TIMEOUT(walk, rcu_tasks, PATIENCE)
 	ASSERT_NE(NULL, donor);
 	ASSERT_TRUE(blocks(donor));
 	sleep_us(150000);
-	ASSERT_EQ(0, allow(owner, self->cpu - 1, self->cpu - 1));
+	ASSERT_EQ(0, move(owner->pid, self->cpu - 1));
 	EXPECT_TRUE(actor_wait(owner, 2000));
 	EXPECT_TRUE(hog_running(hog));
 	EXPECT_TRUE(ends(donor));

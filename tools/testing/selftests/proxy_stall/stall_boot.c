@@ -162,7 +162,10 @@ TEST_F_TIMEOUT(stall, fair_server, PATIENCE)
 	EXPECT_EQ(0, fair_runtime(self->cpu));
 	ASSERT_EQ(0, set("stall_monitor", 0));
 	EXPECT_EQ(50000000, fair_runtime(self->cpu));
+	/* Who only reports does not help in its place. */
 	ASSERT_EQ(0, set("stall_monitor", 2));
+	EXPECT_EQ(50000000, fair_runtime(self->cpu));
+	ASSERT_EQ(0, set("stall_monitor", 1));
 	EXPECT_EQ(0, fair_runtime(self->cpu));
 	/* What was set by hand stays. */
 	snprintf(path, sizeof(path), DEBUGFS "sched/fair_server/cpu%d/runtime", self->cpu);

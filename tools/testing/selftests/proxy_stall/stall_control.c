@@ -577,12 +577,22 @@ static int put_long(const char *path, const char *text)
 TEST_F_TIMEOUT(stall, ignore_list, PATIENCE)
 {
 	char is[512], line[1024] = "";
+	int fd;
 
 	ASSERT_LT(0, get(IGNORE, is, sizeof(is)));
 	TH_LOG("default: %s", is);
 	EXPECT_EQ(0, put(IGNORE, ", a*,b?,, c\n"));
 	ASSERT_LT(0, get(IGNORE, is, sizeof(is)));
 	EXPECT_STREQ("a*,b?,c\n", is);
+	/* The rest of a list is none. */
+	fd = open(IGNORE, O_WRONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(3, write(fd, "d,e", 3));
+	EXPECT_EQ(-1, write(fd, "\n", 1));
+	EXPECT_EQ(EINVAL, errno);
+	close(fd);
+	ASSERT_LT(0, get(IGNORE, is, sizeof(is)));
+	EXPECT_STREQ("d,e\n", is);
 	printf("# expect-console: stall_monitor_ignore is too long\n");
 	log_lines("too long", NULL, 0);
 	memset(is, 'x', 256);

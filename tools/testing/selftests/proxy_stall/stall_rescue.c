@@ -472,15 +472,6 @@ TEST_F_TIMEOUT(stall, outranks_the_hog_while_boosted, PATIENCE)
 	EXPECT_TRUE(hog_running(hog));
 }
 
-static int move(pid_t pid, int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return sched_setaffinity(pid, sizeof(set), &set);
-}
-
 /* Bound to no CPU, but all that it may run on are taken. */
 TEST_F_TIMEOUT(stall, wider_than_a_cpu, PATIENCE)
 {
@@ -493,10 +484,7 @@ TEST_F_TIMEOUT(stall, wider_than_a_cpu, PATIENCE)
 	fd = kthread_start(cpus[0], "other", 0, "movable");
 	ASSERT_LE(0, fd);
 	pid = kthread_get(fd, "pid");
-	CPU_ZERO(&set);
-	CPU_SET(cpus[0], &set);
-	CPU_SET(cpus[1], &set);
-	ASSERT_EQ(0, sched_setaffinity(pid, sizeof(set), &set));
+	ASSERT_EQ(0, allow(pid, cpus[0], cpus[1]));
 	for (i = 0; i < 2; i++) {
 		hogs[i] = hog_start(cpus[i]);
 		ASSERT_NE(NULL, hogs[i]);

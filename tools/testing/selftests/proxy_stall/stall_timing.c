@@ -151,6 +151,39 @@ TEST_F_TIMEOUT(threshold, kept, PATIENCE)
 	EXPECT_GE(variant->us * US + MS, waited);
 }
 
+/* From one CPU that is taken to another, and back: it is one wait. */
+TEST_F_TIMEOUT(timing, moved_while_starving, PATIENCE)
+{
+	int cpus[MAX_CPUS], n = lab_cpus(cpus), fd, i;
+	struct hog *hogs[2];
+	long long waited;
+	pid_t pid;
+
+	if (n < 2)
+		SKIP(return, "needs three CPUs");
+	fd = kthread_start(cpus[0], "other", 0, "movable");
+	ASSERT_LE(0, fd);
+	pid = kthread_get(fd, "pid");
+	set("stall_monitor_threshold_us", 100000);
+	cool_down();
+	for (i = 0; i < 2; i++) {
+		hogs[i] = hog_start(cpus[i]);
+		ASSERT_NE(NULL, hogs[i]);
+	}
+	kthread_burn(fd, 10);
+	for (i = 1; i < 6 && !kthread_get(fd, "first_ns"); i++) {
+		sleep_us(40000);
+		ASSERT_EQ(0, move(pid, cpus[i % 2]));
+	}
+	for (i = 0; i < 2; i++)
+		EXPECT_TRUE(hog_running(hogs[i]));
+	ASSERT_LT(0, kthread_get(fd, "first_ns"));
+	waited = kthread_get(fd, "first_ns") - kthread_get(fd, "woken_ns");
+	TH_LOG("waited %lld us", waited / US);
+	EXPECT_LE(100 * MS, waited);
+	EXPECT_GE(101 * MS, waited);
+}
+
 /* Each as fast as one alone */
 TEST_F_TIMEOUT(timing, several_cpus, PATIENCE)
 {
@@ -567,6 +600,7 @@ FIXTURE(piece) {
 FIXTURE_VARIANT(piece) {
 	const char *disabled[3];
 	bool fair_server;
+	bool wakeups;		/* tasks of the CPU are woken meanwhile */
 };
 
 FIXTURE_VARIANT_ADD(piece, preemption) {
@@ -595,6 +629,11 @@ FIXTURE_VARIANT_ADD(piece, all_and_the_fair_server) {
 	.fair_server = true,
 };
 
+FIXTURE_VARIANT_ADD(piece, preemption_and_wakeups) {
+	.disabled = { "preemption" },
+	.wakeups = true,
+};
+
 FIXTURE_SETUP(piece)
 {
 	timing_setup(_metadata, (FIXTURE_DATA(timing) *)self, NULL);
@@ -607,12 +646,42 @@ FIXTURE_TEARDOWN(piece)
 
 #define SECTION_US	2000
 #define SECTION_ROUNDS	2
+#define SECTION_WAKEUPS	5
+
+/* Tasks that wake early in the section, from @ns on, one after the other */
+static void sleepers_start(int cpu, __u64 ns, pid_t *pids)
+{
+	struct timespec at;
+	int i;
+
+	for (i = 0; i < SECTION_WAKEUPS; i++, ns += 100 * US) {
+		pids[i] = fork();
+		if (pids[i])
+			continue;
+		pin(cpu);
+		at = (struct timespec) { ns / 1000000000, ns % 1000000000 };
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+		_exit(0);
+	}
+}
+
+static void sleepers_stop(const pid_t *pids)
+{
+	int i;
+
+	for (i = 0; i < SECTION_WAKEUPS; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+}
 
 TEST_F_TIMEOUT(piece, paid_back, PATIENCE)
 {
 	struct program p = { .rounds = SECTION_ROUNDS, .burn_us = SECTION_US };
 	long long share = SECTION_US * US * 25, longest = 0, least = -1, last = 0;
 	int fds[3], n = 0, expected = 0, pieces = 0, i;
+	__u64 soon = now_ns() + 400 * MS;
+	pid_t pids[SECTION_WAKEUPS];
 	struct hog *hog;
 
 	if (variant->fair_server && set_fair_server(self->cpu, "runtime", 50 * MS))
@@ -621,8 +690,15 @@ TEST_F_TIMEOUT(piece, paid_back, PATIENCE)
 		fds[n] = kthread_start(self->cpu, "other", 0, "bound");
 		ASSERT_LE(0, fds[n]);
 	}
+	if (variant->wakeups)
+		sleepers_start(self->cpu, soon, pids);
 	hog = hog_start(self->cpu);
 	ASSERT_NE(NULL, hog);
+	/* The section begins 20 ms after its thread is woken. */
+	if (variant->wakeups) {
+		ASSERT_LT(now_ns(), soon - 21 * MS);
+		sleep_us((soon - now_ns()) / US - 21000);
+	}
 	hog_reset(hog);
 	for (i = 0; i < n; i++) {
 		p.disabled = variant->disabled[i];
@@ -634,6 +710,8 @@ TEST_F_TIMEOUT(piece, paid_back, PATIENCE)
 	for (i = 0; i < n; i++)
 		EXPECT_EQ(0, kthread_command(fds[i], "wait"));
 	EXPECT_TRUE(hog_running(hog));
+	if (variant->wakeups)
+		sleepers_stop(pids);
 	for (i = 0; i < (int)peek(hog->nr_gaps); i++) {
 		const struct gap *gap = &hog->gaps[i];
 
@@ -649,6 +727,9 @@ TEST_F_TIMEOUT(piece, paid_back, PATIENCE)
 	TH_LOG("%d pieces, the longest %lld ns, at least %lld ns between two",
 	       pieces, longest, least);
 	EXPECT_EQ(expected, pieces);
+	/* With the interrupts that wake them */
+	if (variant->wakeups)
+		longest -= SECTION_WAKEUPS * 10 * US;
 	EXPECT_GE(SECTION_US * US + 100 * US, longest);
 	if (expected)
 		EXPECT_LE(share * 95 / 100, least);
