@@ -2437,13 +2437,13 @@ static struct stall_stat stall_stats[] = {
 #define STALL_STAT_LEN	24
 
 /* A CPU of 32 bits reads it in two halves. */
-static u64 stall_read_u64(const volatile u64 *field)
+static u64 stall_read_u64(const u64 *field)
 {
-	u64 value, again = *field;
+	u64 value, again = READ_ONCE(*field);
 
 	do {
 		value = again;
-		again = *field;
+		again = READ_ONCE(*field);
 	} while (!IS_ENABLED(CONFIG_64BIT) && value != again);
 	return value;
 }
