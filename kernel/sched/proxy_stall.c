@@ -424,8 +424,11 @@ static void stall_wait_start(struct rq *rq, struct task_struct *p)
 	u64 waited = stall_waited_elsewhere(p);
 	struct stall_rq *st = &rq->stall;
 
-	if (waited)
+	if (waited) {
+		/* At ease the clock may be of long ago. */
+		stall_clock_update(rq);
 		st->behind = max(st->behind, min(waited, stall_ns(&stall_params.threshold_us)));
+	}
 	p->stall_since = st->clock - waited;
 	if (p->flags & PF_WQ_WORKER)
 		st->ask_ns = 0;
@@ -2123,7 +2126,7 @@ static void stall_rearm(void)
  */
 static int stall_resize(const struct stall_params *new)
 {
-	static struct cpumask resized, attached;	/* stall_mutex */
+	static struct cpumask resized, attached, no_fair;	/* stall_mutex */
 	bool refused = false, lost = false;
 	int cpu, ret = 0;
 
@@ -2150,18 +2153,25 @@ static int stall_resize(const struct stall_params *new)
 		return 0;
 	ret = -EBUSY;
 
-	/* Back to what was. */
+	/* Back to what was: first what is given back, last what needs room. */
 	for_each_cpu(cpu, &attached) {
 		guard(rq_lock_irqsave)(cpu_rq(cpu));
 		update_rq_clock(cpu_rq(cpu));
 		stall_server_detach(cpu_rq(cpu));
-		stall_fair_server(cpu_rq(cpu), false);
 	}
 	for_each_cpu(cpu, &resized) {
 		guard(rq_lock_irqsave)(cpu_rq(cpu));
 		update_rq_clock(cpu_rq(cpu));
 		lost |= stall_server_attach(cpu_rq(cpu), &stall_params);
 	}
+	cpumask_clear(&no_fair);
+	for_each_cpu(cpu, &attached) {
+		guard(rq_lock_irqsave)(cpu_rq(cpu));
+		update_rq_clock(cpu_rq(cpu));
+		if (!stall_fair_server(cpu_rq(cpu), false))
+			cpumask_set_cpu(cpu, &no_fair);
+	}
+	stall_fair_server_lost(&no_fair);
 	if (lost)
 		pr_warn("deadline tasks have taken the bandwidth of the former slices meanwhile\n");
 	return ret;

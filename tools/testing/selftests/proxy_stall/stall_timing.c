@@ -180,7 +180,8 @@ TEST_F_TIMEOUT(timing, moved_while_starving, PATIENCE)
 	ASSERT_LT(0, kthread_get(fd, "first_ns"));
 	waited = kthread_get(fd, "first_ns") - kthread_get(fd, "woken_ns");
 	TH_LOG("waited %lld us", waited / US);
-	EXPECT_LE(100 * MS, waited);
+	if (!others_starve(cpus[0]) && !others_starve(cpus[1]))
+		EXPECT_LE(100 * MS, waited);
 	EXPECT_GE(101 * MS, waited);
 }
 
