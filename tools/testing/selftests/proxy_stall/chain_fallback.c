@@ -112,6 +112,24 @@ TEST_F_TIMEOUT(fallback, bh_work, PATIENCE)
 	EXPECT_LT(no_owner, proxy_stat("no_owner"));
 }
 
+/* A worker of an unbound pool, all of whose CPUs are taken, is helped earlier, too. */
+TEST_F_TIMEOUT(fallback, unbound_worker_is_awaited, PATIENCE)
+{
+	struct hog *hog;
+	struct actor *h;
+
+	set("stall_monitor_awaited_us", self->threshold_us / 4);
+	ASSERT_EQ(0, confine_unbound(self->cpu));
+	ASSERT_EQ(0, chain_work(0, "burn 5"));
+	ASSERT_EQ(0, chain_run("queue 0 -1 unbound; flush 0"));
+	hog = hog_start(self->cpu);
+	ASSERT_NE(NULL, hog);
+	cool_down();
+	h = WEAK("queue 0 -1 unbound; flush 0");
+	ASSERT_NE(NULL, h);
+	EXPECT_TRUE(rescued(h, hog, self->threshold_us / 2));
+}
+
 /*
  * The pool's last idle worker waits for kthreadd, which starves, and so does
  * what kthreadd creates: a threshold for each.

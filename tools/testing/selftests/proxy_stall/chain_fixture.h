@@ -20,6 +20,12 @@
 
 #define KTHREADD	2
 
+/* Have the unbound workers on that CPU. */
+static inline int confine_unbound(int cpu)
+{
+	return put(WQ_SYSFS "cpumask", "%x\n", 1 << cpu);
+}
+
 /* Have the workqueue sysfs1 use a pool for each CPU. */
 static inline int pools_per_cpu(void)
 {

@@ -41,12 +41,6 @@ FIXTURE_TEARDOWN(chain)
 	lab_leave();
 }
 
-/* Have the unbound workers on that CPU. */
-static int confine_unbound(int cpu)
-{
-	return put(WQ_SYSFS "cpumask", "%x\n", 1 << cpu);
-}
-
 /* Everything that waits for a work, and every state that the work can be in */
 FIXTURE(flush) {
 	int cpu, nr_workers;
