@@ -778,13 +778,16 @@ static void stall_slice_ready(struct rq *rq)
 static void stall_slice_run(struct rq *rq)
 {
 	struct stall_rq *st = &rq->stall;
+	u64 ns = st->slice_ns;
 
-	/* Not so when one boosted thread follows another. */
-	if (!st->piece_ns)
+	/* When one boosted thread follows another, the switch is part of the piece. */
+	if (st->piece_ns)
+		ns -= min(ns, sched_clock_cpu(cpu_of(rq)) - rq_clock(rq));
+	else
 		stall_charge(rq, STALL_SWITCH_NS);
 	st->run_at = rq_clock(rq);
 	stall_set_state(rq, STALL_RUNNING);
-	hrtimer_start(&st->slice_timer, ns_to_ktime(st->slice_ns),
+	hrtimer_start(&st->slice_timer, ns_to_ktime(ns),
 		      HRTIMER_MODE_REL_PINNED_HARD);
 }
 
