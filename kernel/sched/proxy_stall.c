@@ -536,11 +536,12 @@ static u64 stall_waited(struct rq *rq, struct task_struct *p)
 /* @p leaves, perhaps to another CPU where it starves as well. */
 static void stall_wait_take_along(struct rq *rq, struct task_struct *p)
 {
-	u64 us = div_u64(stall_waited(rq, p), NSEC_PER_USEC);
+	u64 us;
 
-	if (task_on_rq_migrating(p))
-		p->stall_since = STALL_MOVED | (u32)jiffies |
-				 min(us, STALL_MOVED_MAX_US) << STALL_MOVED_SHIFT;
+	if (!task_on_rq_migrating(p))
+		return;
+	us = min(div_u64(stall_waited(rq, p), NSEC_PER_USEC), STALL_MOVED_MAX_US);
+	p->stall_since = STALL_MOVED | us << STALL_MOVED_SHIFT | (u32)jiffies;
 }
 
 /* Would somebody who has waited all the while be helped? */
